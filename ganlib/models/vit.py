@@ -1,0 +1,63 @@
+"""The pixel-wise vision transformer of UVCGAN (Torbunov et al. 2022, arXiv 2203.02557, section 3.1)."""
+
+import torch
+from torch import nn
+
+
+class FourierPositions(nn.Module):
+    """sin(W p + b) of pixel positions p = (x, y) in [-1, 1], W learned (CIPS, arXiv 2011.13775, section 3.1).
+
+    (height, width) -> (height * width, features), rows first. Weights start `init_gain` times as large as others.
+    """
+
+    def __init__(self, features, init_gain=1.0):
+        super().__init__()
+        self.proj = nn.Linear(2, features)
+        self.proj.init_gain = init_gain
+
+    def forward(self, height, width):
+        # differs: positions come from the map at hand, not from a fixed square grid laid out (width, height)
+        device = self.proj.weight.device
+        y = torch.linspace(-1, 1, height, device=device) if height > 1 else torch.zeros(1, device=device)
+        x = torch.linspace(-1, 1, width, device=device) if width > 1 else torch.zeros(1, device=device)
+        grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)  # (H, W, 2)
+        return torch.sin(self.proj(grid.flatten(0, 1)))                                         # (H * W, features)
+
+
+class ViTBlock(nn.Module):
+    """z + a MHSA(z), then + a FFN: one scalar a for both, 0 at the start (ReZero, arXiv 2003.04887). (B, L, F)."""
+
+    def __init__(self, features, n_heads, ffn_features, norm):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(features) if norm else nn.Identity()
+        self.norm2 = nn.LayerNorm(features) if norm else nn.Identity()
+        self.attention = nn.MultiheadAttention(features, n_heads, batch_first=True)
+        self.ffn = nn.Sequential(nn.Linear(features, ffn_features), nn.GELU(), nn.Linear(ffn_features, features))
+        self.rezero = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z):
+        q = self.norm1(z)
+        z = z + self.rezero * self.attention(q, q, q, need_weights=False)[0]
+        return z + self.rezero * self.ffn(self.norm2(z))
+
+
+class PixelwiseViT(nn.Module):
+    """A transformer whose tokens are the pixels of a feature map, any size of map.
+
+    (B, c, H, W) -> (B, c, H, W), unbounded. 3,352,836 parameters at c 256 and the defaults, without norm.
+    """
+
+    def __init__(self, c, features=256, n_heads=4, n_blocks=4, ffn_features=1024, norm=False, pos_init_gain=1.0):
+        super().__init__()
+        self.positions = FourierPositions(features, pos_init_gain)
+        self.proj_in = nn.Linear(features + c, features)
+        self.blocks = nn.Sequential(*[ViTBlock(features, n_heads, ffn_features, norm) for _ in range(n_blocks)])
+        self.proj_out = nn.Linear(features, c)
+
+    def forward(self, x):
+        b, _, h, w = x.shape
+        tokens = x.flatten(2).transpose(1, 2)                            # (B, H * W, c)
+        positions = self.positions(h, w).to(x.dtype).expand(b, -1, -1)   # (B, H * W, features)
+        z = self.proj_in(torch.cat([positions, tokens], dim=-1))         # (B, H * W, features)
+        z = self.proj_out(self.blocks(z))                                # (B, H * W, c)
+        return z.transpose(1, 2).unflatten(2, (h, w))                    # (B, c, H, W)
