@@ -1,5 +1,7 @@
 """The networks: their sizes, shapes and parameter counts, and the parts that are easy to get wrong."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -15,13 +17,13 @@ def n_parameters(net):
 
 
 @pytest.mark.parametrize("net, expected", [
-    (CycleGANGenerator(), 7_837_699), (CycleGANGenerator(n_blocks=9), 11_378_179), (UVCGANGenerator(), 12_043_399),
+    (CycleGANGenerator(), 7_837_699), (CycleGANGenerator(n_blocks=9), 11_378_179), (CycleGANGenerator(resize_conv=True), 7_837_699), (UVCGANGenerator(), 12_043_399),
     (PixelwiseViT(256), 3_352_836), (PatchDiscriminator(n_layers=3), 2_764_737), (PatchDiscriminator(), 662_977)])
 def test_parameter_counts_of_the_spec(net, expected):
     assert n_parameters(net) == expected
 
 
-@pytest.mark.parametrize("cls", GENERATORS)
+@pytest.mark.parametrize("cls", GENERATORS + (partial(CycleGANGenerator, resize_conv=True),))
 @pytest.mark.parametrize("c_in, c_out, n_down, size", [(3, 3, 2, (64, 64)), (2, 5, 2, (32, 48)), (1, 3, 1, (6, 4)),
                                                        (3, 1, 3, (16, 40))])
 def test_generators_keep_the_size_and_change_the_channels(cls, c_in, c_out, n_down, size):

@@ -19,14 +19,23 @@ class ResnetBlock(nn.Module):
         return x + self.body(x)
 
 
+def up2(i, o, resize_conv):
+    """Layers (B, i, H, W) -> (B, o, 2H, 2W)."""
+    if resize_conv:
+        return nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), nn.Conv2d(i, o, 3)
+    return (nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),)
+
+
 class CycleGANGenerator(nn.Module):
     """ResNet generator: c7s1-ngf, a stride-2 convolution a level, n_blocks residual blocks, and back up.
 
     x (B, c_in, H, W) in [-1, 1] -> (B, c_out, H, W) in [-1, 1]; H and W divisible by 2**n_down, and 2 or more of
-    them left at the bottleneck, else InputError. 7,837,699 parameters at ngf 64.
+    them left at the bottleneck, else InputError. 7,837,699 parameters at ngf 64. The way up is by transposed
+    convolutions, as in the paper, or with resize_conv by enlarging first, which leaves no checkerboard (Odena et al.,
+    Distill 2016).
     """
 
-    def __init__(self, c_in=3, c_out=3, ngf=64, n_down=2, n_blocks=6):
+    def __init__(self, c_in=3, c_out=3, ngf=64, n_down=2, n_blocks=6, resize_conv=False):
         super().__init__()
         widths = [ngf * 2**i for i in range(n_down + 1)]
         self.n_down = n_down
@@ -37,8 +46,7 @@ class CycleGANGenerator(nn.Module):
             for i, o in zip(widths, widths[1:])])
         self.blocks = nn.Sequential(*[ResnetBlock(widths[-1]) for _ in range(n_blocks)])
         self.up = nn.Sequential(*[
-            nn.Sequential(nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),
-                          nn.InstanceNorm2d(o), nn.ReLU())
+            nn.Sequential(*up2(i, o, resize_conv), nn.InstanceNorm2d(o), nn.ReLU())
             for i, o in zip(widths[::-1], widths[-2::-1])])
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh())
 
