@@ -1,0 +1,27 @@
+"""Small data and a small config for all tests."""
+
+import pytest
+import torch
+
+from ganlib.config import TrainConfig
+from ganlib.data import load_domains
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def faces():
+    """Built-in faces at 32 pixels: 12 of A, 14 of B, 5 of each in val and test."""
+    return load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
+
+
+@pytest.fixture
+def tiny():
+    """A function that makes a config small enough for a test; its arguments change fields."""
+    def make(recipe="default", **values):
+        return TrainConfig.from_recipe(recipe, **(dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=6,
+                                                       precision="float32") | values))
+    return make
