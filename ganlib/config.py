@@ -1,0 +1,119 @@
+"""Every choice of a training run in one frozen dataclass, the two recipes, and the config file of a run folder."""
+
+import hashlib
+import json
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+
+from ganlib.files import InputError, write_atomic
+
+ARCHS = ("cyclegan", "uvcgan")
+
+# `seed` is the study's recipe, fault for fault; `default` has the published fixes of what is wrong in it.
+RECIPES = {
+    "default": {},
+    "seed": dict(d_layers=3, global_score=True, pool_size=0, lr_g=1e-3, lr_d=4e-3, scale_lr=False, beta1=0.9,
+                 decay_from=1.0, init="torch", resize_conv=False, pre_norm=False, vit_norm=False),
+}
+
+# What the study reports on its test set: generator, discriminator A, discriminator B.
+STUDY_TEST_LOSSES = {"cyclegan": {"g": 4.78456, "d_a": 0.17798, "d_b": 0.18013},
+                     "uvcgan": {"g": 4.90497, "d_a": 0.18863, "d_b": 0.18398}}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Build it with `from_recipe`; a value that cannot be used raises InputError."""
+
+    arch: str = "cyclegan"              # both generators: "cyclegan" or "uvcgan"
+    recipe: str = "default"             # the recipe that the fields below started from
+    image_size: tuple[int, int] = (64, 64)  # height and width in pixels
+    steps: int = 20_000                 # optimizer updates
+    batch_size: int = 4                 # image pairs a step
+    epoch_steps: int = 0                # steps between two validations; 0: a pass over domain A
+    ngf: int = 64                       # channels of the generators' first layer
+    ndf: int = 64                       # channels of the discriminators' first layer
+    seed: int = 0                       # of weights, pairs and image pool
+    precision: str = "auto"             # "float32", "bfloat16", or "auto": bfloat16 where the hardware has it
+    d_layers: int = 2                   # discriminator: stride-2 layers; 2 see patches of 34 pixels, 3 of 70
+    global_score: bool = False          # discriminator: average the score map before the loss (the study's way)
+    pool_size: int = 50                 # earlier fakes kept to show the discriminators again; 0 for none
+    lr_g: float = 2e-4                  # Adam's rate for both generators at batch 1
+    lr_d: float = 2e-4                  # and for both discriminators
+    scale_lr: bool = True               # rates grow with the square root of the batch (arXiv 2205.10287)
+    beta1: float = 0.5                  # Adam's beta1; beta2 is 0.999
+    decay_from: float = 0.5             # share of the steps at constant rates, which then fall linearly to 0
+    init: str = "normal"                # weights from N(0, 0.02), or "torch" for torch's own
+    lambda_cycle: float = 10.0          # weight of the cycle loss
+    lambda_idt: float = 0.5             # weight of the identity loss, relative to lambda_cycle
+    resize_conv: bool = True            # cyclegan: enlarge, then convolve, instead of transposed convolutions
+    pre_norm: bool = True               # uvcgan: blocks normalise first, with leaky ReLU
+    vit_norm: bool = True               # uvcgan: LayerNorm in the transformer's blocks
+
+    @classmethod
+    def from_recipe(cls, recipe="default", **values):
+        """The named recipe ("default" or "seed") with some fields changed; image_size may be one number."""
+        if recipe not in RECIPES:
+            raise InputError(f"recipe {recipe!r}: no such recipe; there are {', '.join(RECIPES)}")
+        names = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - names):
+            raise InputError(f"{unknown[0]}: no such field of TrainConfig; there are {', '.join(sorted(names))}")
+        size = values.get("image_size", (64, 64))
+        values["image_size"] = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
+        return cls(recipe=recipe, **(RECIPES[recipe] | values))
+
+    def __post_init__(self):
+        for field in fields(self):
+            if field.default is not MISSING and field.name != "image_size":
+                check_value(field.name, getattr(self, field.name), field.default)
+        if len(self.image_size) != 2 or any(type(side) is not int or side < 1 for side in self.image_size):
+            raise InputError(f"image_size {self.image_size}: expected one whole number of pixels, or height and width")
+        for name, choices in [("arch", ARCHS), ("recipe", tuple(RECIPES)), ("init", ("normal", "torch")),
+                              ("precision", ("auto", "float32", "bfloat16"))]:
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} {getattr(self, name)!r}: no such {name}; there are {', '.join(choices)}")
+        for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: expected 1 or more")
+        for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
+        for name in ("beta1", "decay_from"):
+            if getattr(self, name) > 1 or (name == "beta1" and self.beta1 == 1):
+                raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
+
+    def name(self, fingerprint):
+        """Folder name of a run: architecture, recipe, and a digest of every field and of the data's fingerprint."""
+        key = json.dumps(asdict(self), sort_keys=True) + fingerprint
+        return f"{self.arch}-{self.recipe}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def check_value(name, value, like):
+    """Raise InputError unless value has the type of `like` (a whole number may stand for a float)."""
+    expected = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[type(like)]
+    if not (type(value) is type(like) or (type(like) is float and type(value) is int)):
+        raise InputError(f"{name} {value!r}: expected {expected}, for instance {like!r}")
+
+
+def claim_run_folder(folder, cfg, fingerprint):
+    """Write config.json into a run folder, new or of the same config and data; else InputError shows the difference."""
+    path = Path(folder) / "config.json"
+    mine = json.loads(json.dumps(asdict(cfg) | {"data_fingerprint": fingerprint}))
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        changed = [f"{key} {theirs.get(key)!r} there, {mine.get(key)!r} now"
+                   for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
+        if changed:
+            raise InputError(f"run folder {folder} holds another config ({'; '.join(changed)}): "
+                             "choose another folder or delete that one")
+    write_atomic(path, json.dumps(mine, indent=1))
+
+
+def load_config(folder):
+    """The TrainConfig that a run folder was trained with; InputError where there is none."""
+    path = Path(folder) / "config.json"
+    if not path.exists():
+        raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
+    values = json.loads(path.read_text())
+    values.pop("data_fingerprint")
+    return TrainConfig.from_recipe(**values)

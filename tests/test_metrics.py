@@ -1,0 +1,53 @@
+"""The distance that ranks, and the translation of a test set."""
+
+import pytest
+import torch
+
+from ganlib.data import to_float
+from ganlib.metrics import laplacian_pyramid, score, sliced_wasserstein, translate_pair
+from ganlib.train import build_nets
+
+
+@pytest.fixture(scope="module")
+def images(faces):
+    return to_float(faces.train.a)
+
+
+def test_equal_sets_are_at_zero_and_a_larger_one_is_cut(images):
+    assert sliced_wasserstein(images, images)["mean"] == 0
+    assert sliced_wasserstein(images[:5], images)["mean"] == 0
+
+
+def test_distance_grows_with_noise_and_blur(images):
+    torch.manual_seed(0)
+    noise = torch.randn_like(images)
+    noisy = [sliced_wasserstein(images, images + s * noise)["mean"] for s in (0.02, 0.1, 0.5)]
+    blurred = [sliced_wasserstein(images, torch.nn.functional.avg_pool2d(images, k, 1, k // 2))["mean"] for k in (3, 5, 9)]
+    assert 0 < noisy[0] < noisy[1] < noisy[2] and 0 < blurred[0] < blurred[1] < blurred[2]
+
+
+def test_domains_are_farther_apart_than_halves_of_one(faces):
+    a, b = map(to_float, faces.train)
+    assert sliced_wasserstein(a[:6], a[6:])["mean"] < sliced_wasserstein(a[:6], b[:6])["mean"]
+
+
+def test_pyramid_holds_the_whole_image(images):
+    levels = laplacian_pyramid(torch.randn(2, 3, 64, 48))
+    assert [tuple(level.shape[-2:]) for level in levels] == [(64, 48), (32, 24)]
+    assert [tuple(level.shape[-2:]) for level in laplacian_pyramid(torch.randn(1, 3, 64, 64))] == [(64, 64), (32, 32), (16, 16)]
+    whole = laplacian_pyramid(images)
+    up = torch.nn.functional.interpolate(whole[1], size=(32, 32), mode="bilinear")
+    assert torch.allclose(whole[0] + up, images, atol=1e-5)
+
+
+def test_translation_goes_both_ways_and_back(faces, tiny):
+    nets = build_nets(tiny(), torch.device("cpu"))
+    out = translate_pair(nets, faces.test, batch_size=2)
+    real_a = to_float(faces.test.a)
+    with torch.no_grad():
+        assert torch.equal(out["real_a"], real_a)
+        assert torch.allclose(out["fake_b"], nets.g_ab(real_a), atol=1e-5)
+        assert torch.allclose(out["rec_a"], nets.g_ba(nets.g_ab(real_a)), atol=1e-4)
+        assert torch.allclose(out["idt_b"], nets.g_ab(out["real_b"]), atol=1e-5)
+    figures = score(out | {"rec_a": out["real_a"] + 0.5, "rec_b": out["real_b"], "fake_a": out["real_a"]})
+    assert figures["cycle_l1"] == pytest.approx(0.25) and figures["swd_a"] == 0 < figures["swd_b"]

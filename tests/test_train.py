@@ -1,0 +1,209 @@
+"""Training: the step, the recipes, the run folder, and what happens when something is wrong."""
+
+import errno
+import json
+import math
+
+import pytest
+import torch
+
+from ganlib import InputError, files, train
+from ganlib.config import RECIPES, TrainConfig
+from ganlib.data import Pair
+from ganlib.losses import gan_loss
+from ganlib.pool import ImagePool
+
+CPU = torch.device("cpu")
+
+
+def setup(cfg):
+    torch.manual_seed(cfg.seed)
+    nets = train.build_nets(cfg, CPU)
+    opts, schedules = train.build_optimizers(nets, cfg)
+    return nets, opts, schedules, (ImagePool(cfg.pool_size, 0), ImagePool(cfg.pool_size, 1))
+
+
+def weights(net):
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "uvcgan"])
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_step_moves_every_network_and_reports_every_loss(tiny, arch, recipe):
+    cfg = tiny(recipe, arch=arch)
+    nets, opts, _, pools = setup(cfg)
+    before = [weights(net) for net in nets]
+    losses = train.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, train.nullcontext())
+    assert set(losses) == set(train.LOSSES)
+    assert all(not torch.equal(weights(net), old) for net, old in zip(nets, before))
+    assert losses["g"] == pytest.approx(float(losses["g_adv"] + 10 * (losses["cycle"] + 0.5 * losses["idt"])), rel=1e-5)
+    assert losses["d_a"] == pytest.approx(float(losses["d_a_real"] + losses["d_a_fake"]) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_each_half_of_the_step_moves_only_its_networks(tiny, frozen):
+    cfg = tiny()
+    nets, opts, _, pools = setup(cfg)
+    for group in opts[frozen].param_groups:
+        group["lr"] = 0.0
+    before = [weights(net) for net in nets]
+    train.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, train.nullcontext())
+    moved = [not torch.equal(weights(net), old) for net, old in zip(nets, before)]
+    assert moved == ([False, False, True, True] if frozen == 0 else [True, True, False, False])
+
+
+def test_discriminators_learn_nothing_from_the_generators_loss(tiny):
+    cfg = tiny()
+    nets, opts, _, pools = setup(cfg)
+    torch.manual_seed(1)
+    real_a, real_b = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    expected = torch.autograd.grad((gan_loss(nets.d_a(real_a), 1.0) + gan_loss(nets.d_a(nets.g_ba(real_b).detach()), 0.0)) / 2,
+                                   list(nets.d_a.parameters()))
+    opts[0].step = lambda: None     # the fakes of the step are then those above
+    train.train_step(nets, opts, pools, real_a, real_b, cfg, train.nullcontext())
+    for p, grad in zip(nets.d_a.parameters(), expected):
+        assert torch.allclose(p.grad, grad, atol=1e-6)
+
+
+def test_four_images_are_learned_by_heart(faces, tiny):
+    cfg = tiny(ngf=8, ndf=8, batch_size=4, steps=150, lr_g=2e-3, lambda_idt=1.0, decay_from=1.0)
+    nets, opts, _, pools = setup(cfg)
+    real_a, real_b = [part[:4].float() / 127.5 - 1 for part in faces.train]
+    losses = [train.train_step(nets, opts, pools, real_a, real_b, cfg, train.nullcontext()) for _ in range(cfg.steps)]
+    assert losses[-1]["cycle"] < 0.35 * losses[0]["cycle"]
+    assert losses[-1]["idt"] < 0.35 * losses[0]["idt"]
+
+
+def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(faces, tiny, tmp_path):
+    one, two, other = [train.fit(tiny(seed=seed), faces, tmp_path / name) for name, seed in [("1", 3), ("2", 3), ("3", 4)]]
+    assert torch.equal(weights(one.nets.g_ab), weights(two.nets.g_ab))
+    assert (tmp_path / "1/metrics.jsonl").read_text() == (tmp_path / "2/metrics.jsonl").read_text()
+    assert one.metrics["test"] == two.metrics["test"]
+    assert not torch.equal(weights(one.nets.g_ab), weights(other.nets.g_ab))
+
+
+def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
+    cfg = tiny(steps=7, epoch_steps=3)
+    run = train.fit(cfg, faces, tmp_path / "run")
+    steps = run.history[run.history.split == "train"]
+    assert list(steps.step) == list(range(1, 8)) and list(steps.epoch) == [1, 1, 1, 2, 2, 2, 3]
+    assert list(run.history[run.history.split == "val"].step) == [3, 6, 7]
+    again = train.load_run(tmp_path / "run")
+    assert again.cfg == cfg and again.metrics == run.metrics
+    assert torch.equal(weights(again.nets.d_b), weights(run.nets.d_b))
+    assert again.metrics["test"] == pytest.approx(train.evaluate(again.nets, faces.test, cfg, train.nullcontext()), rel=1e-5)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.json", "metrics.json", "metrics.jsonl", "weights.pt"]
+
+
+def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
+    cfg = tiny()
+    nets = setup(cfg)[0]
+    whole = train.evaluate(nets, faces.test, cfg, train.nullcontext())
+    monkeypatch.setattr(train, "EVAL_BATCH", 2)
+    assert train.evaluate(nets, faces.test, cfg, train.nullcontext()) == pytest.approx(whole, rel=1e-4)
+
+
+def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_path):
+    first = train.fit_or_load(tiny(), faces, tmp_path)
+    stamp = (first.folder / "weights.pt").stat().st_mtime_ns
+    assert train.fit_or_load(tiny(), faces, tmp_path).folder == first.folder
+    assert (first.folder / "weights.pt").stat().st_mtime_ns == stamp
+    (first.folder / "metrics.json").unlink()
+    with pytest.raises(InputError, match="no metrics.json in it, so the run did not finish"):
+        train.load_run(first.folder)
+    assert (train.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
+
+
+def test_folder_of_another_config_shows_the_difference(faces, tiny, tmp_path):
+    train.fit(tiny(steps=1), faces, tmp_path / "run")
+    with pytest.raises(InputError, match=r"holds another config \(lr_g 0.0002 there, 0.001 now; steps 1 there, 2 now\)"):
+        train.fit(tiny(steps=2, lr_g=1e-3), faces, tmp_path / "run")
+    assert train.load_run(tmp_path / "run").metrics["steps"] == 1
+
+
+def test_folder_of_other_data_is_refused(faces, tiny, tmp_path):
+    train.fit(tiny(steps=1), faces, tmp_path / "run")
+    with pytest.raises(InputError, match="data_fingerprint"):
+        train.fit(tiny(steps=1), faces._replace(fingerprint="other"), tmp_path / "run")
+
+
+def test_full_disk_is_told_and_leaves_the_old_file_whole(tmp_path, monkeypatch):
+    files.write_atomic(tmp_path / "metrics.json", "old")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(InputError, match="metrics.json: no space left to write it; free some space"):
+        files.write_atomic(tmp_path / "metrics.json", "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "old"
+
+
+def test_size_that_the_networks_cannot_take_stops_before_training(faces, tiny, tmp_path):
+    small = faces._replace(val=Pair(*[part[..., :30, :30] for part in faces.val]))
+    with pytest.raises(InputError, match="image size 30x30: CycleGANGenerator needs"):
+        train.fit(tiny(image_size=30), small, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_loss_that_is_not_finite_stops_with_its_name(faces, tiny, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"step \d+: \w+ loss \w+ is (nan|inf)"):
+        train.fit(tiny(lr_g=1e20, steps=20, scale_lr=False), faces, tmp_path / "run")
+    assert not (tmp_path / "run/metrics.json").exists()
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("recipe", "deflaut", "recipe 'deflaut': no such recipe; there are default, seed"),
+    ("arch", "pix2pix", "arch 'pix2pix': no such arch; there are cyclegan, uvcgan"),
+    ("steps", 0, "steps 0: expected 1 or more"), ("steps", "many", "steps 'many': expected a whole number"),
+    ("batch_size", 2.5, "batch_size 2.5: expected a whole number"), ("lr_g", math.nan, "lr_g nan: expected 0 or more"),
+    ("precision", "half", "precision 'half': no such precision"), ("image_size", -1, "image_size"),
+    ("image_size", (64, 64, 3), "image_size"), ("decay_from", 1.5, "decay_from 1.5: expected a share"),
+    ("seed", -1, "seed -1: expected 0 or more"), ("ngff", 8, "ngff: no such field of TrainConfig; there are")])
+def test_config_names_what_it_cannot_use(field, value, message):
+    with pytest.raises(InputError, match=message.replace("(", r"\(")) as caught:
+        TrainConfig.from_recipe(**{field: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_recipes_are_the_studys_and_the_published_one():
+    study, default = TrainConfig.from_recipe("seed"), TrainConfig.from_recipe("default")
+    assert (study.lr_g, study.lr_d, study.beta1, study.pool_size, study.global_score, study.d_layers) == (1e-3, 4e-3, 0.9, 0, True, 3)
+    assert (default.lr_g, default.lr_d, default.beta1, default.pool_size, default.global_score, default.d_layers) == (2e-4, 2e-4, 0.5, 50, False, 2)
+    assert (default.lambda_cycle, default.lambda_idt, default.init) == (10.0, 0.5, "normal")
+
+
+@pytest.mark.parametrize("recipe, start, middle, end", [("default", 4e-4, 4e-4, 4e-5), ("seed", 1e-3, 1e-3, 1e-3)])
+def test_rates_are_constant_then_fall_linearly(tiny, recipe, start, middle, end):
+    cfg = tiny(recipe, steps=20, batch_size=4)
+    _, opts, schedules, _ = setup(cfg)
+    rates = []
+    for _ in range(cfg.steps):
+        rates.append(opts[0].param_groups[0]["lr"])
+        opts[0].step(), schedules[0].step()
+    assert [rates[0], rates[10], rates[19]] == pytest.approx([start, middle, end])
+
+
+def test_pool_returns_what_it_was_given_and_replays_half():
+    pool = ImagePool(50, seed=0)
+    images = torch.arange(4000.0).reshape(1000, 4, 1, 1, 1)
+    returned = [pool.swap(batch) for batch in images]
+    assert torch.equal(torch.cat(returned[:12]), images[:12].flatten(0, 1)) and len(pool.images) == 50
+    fresh = sum(bool(torch.equal(out, batch)) for got, given in zip(returned[13:], images[13:]) for out, batch in zip(got, given))
+    assert 0.45 < fresh / (987 * 4) < 0.55
+    assert set(torch.cat(returned).flatten().tolist()) <= set(range(4000))
+    assert torch.equal(ImagePool(0, seed=0).swap(images[0]), images[0])
+
+
+def test_bfloat16_trains_near_float32(faces, tiny, tmp_path):
+    exact, rounded = [train.fit(tiny(precision=p), faces, tmp_path / p) for p in ("float32", "bfloat16")]
+    assert rounded.metrics["precision"] == "bfloat16"
+    assert rounded.metrics["test"]["cycle"] == pytest.approx(exact.metrics["test"]["cycle"], rel=0.1)
+    assert not torch.equal(weights(exact.nets.g_ab), weights(rounded.nets.g_ab))
+
+
+def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
+    train.fit(tiny(), faces, tmp_path / "run")
+    figures = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert figures["pairs"] == 12 and figures["data"]["counts"] == [[12, 5, 5], [14, 5, 5]]
+    assert figures["scores"]["images"] == 5 and figures["pairs_per_second"] > 0
