@@ -15,10 +15,10 @@ test: $(VENV)/installed
 	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
 lab: $(VENV)/installed
-	@$(RUN) jupyter lab --ip 127.0.0.1 notebooks
+	@$(RUN) jupyterlab --ip 127.0.0.1 notebooks
 
 notebooks: $(VENV)/installed
-	@$(RUN) jupyter execute --inplace --kernel_name=python3 notebooks/*.ipynb
+	@$(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 # Anew when pyproject.toml has changed or the folder has been moved (an editable install holds its place).
 $(VENV)/installed: pyproject.toml $(if $(filter $(CURDIR),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)

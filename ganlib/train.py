@@ -141,14 +141,12 @@ def evaluate(nets, pair, cfg, amp, limit=None):
 
 
 class Log:
-    """metrics.jsonl of a run: one line a step (split "train") and one a validation, written as they come."""
+    """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come."""
 
     def __init__(self, folder):
-        self.path, self.kept = Path(folder) / "metrics.jsonl", []
+        self.path, self.kept = Path(folder) / "metrics.jsonl.part", []
 
     def __enter__(self):
-        for stale in ("metrics.json", "weights.pt"):
-            self.path.with_name(stale).unlink(missing_ok=True)
         self.file = open(self.path, "w")
         return self
 
@@ -182,11 +180,11 @@ class Log:
 def fit(cfg, data, folder, device=None):
     """Train cfg on data (a Domains) and leave config.json, metrics.jsonl, metrics.json and weights.pt in folder.
 
-    Validates after each epoch and tests at the end. The same call gives the same numbers on the same machine; a run
-    of the same config in the folder is replaced. Raises InputError for a folder of another config or a size that the
+    Validates after each epoch (the first VAL_PAIRS pairs) and tests at the end. The same call gives the same numbers on
+    the same machine; a finished run of the same config in the folder is replaced when this one is finished. Raises InputError for a folder of another config or a size that the
     networks cannot take, and FloatingPointError where a loss is no longer finite. Returns the Run.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device) if device else default_device()
     folder, started, seconds = Path(folder), time.perf_counter(), 0.0
     torch.manual_seed(cfg.seed)
     nets = build_nets(cfg, device)
@@ -227,6 +225,7 @@ def fit(cfg, data, folder, device=None):
     weights = io.BytesIO()
     torch.save({name: net.state_dict() for name, net in nets._asdict().items()}, weights)
     write_atomic(folder / "weights.pt", weights.getbuffer())
+    log.path.replace(folder / "metrics.jsonl")
     figures["wall_seconds"] = round(time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
     return load_run(folder, device)
@@ -234,7 +233,7 @@ def fit(cfg, data, folder, device=None):
 
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
-    folder, device = Path(folder), torch.device(device or "cpu")
+    folder, device = Path(folder), torch.device(device) if device else default_device()
     cfg = load_config(folder)
     for name in ("metrics.json", "weights.pt"):
         if not (folder / name).exists():
@@ -251,6 +250,11 @@ def fit_or_load(cfg, data, runs=RUNS):
     """The finished run of this config and data below the folder `runs` if there is one, else train it there."""
     folder = Path(runs) / cfg.name(data.fingerprint)
     return load_run(folder) if (folder / "metrics.json").exists() else fit(cfg, data, folder)
+
+
+def default_device():
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name(device):

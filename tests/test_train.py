@@ -114,6 +114,19 @@ def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_pa
     assert (train.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
 
 
+def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
+    before = train.fit(tiny(), faces, tmp_path / "run")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(train, "evaluate", lambda *_: interrupt() if len(_) > 4 else {})
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(tiny(), faces, tmp_path / "run")
+    monkeypatch.undo()
+    again = train.load_run(tmp_path / "run")
+    assert again.metrics == before.metrics and again.history.equals(before.history)
+
+
 def test_folder_of_another_config_shows_the_difference(faces, tiny, tmp_path):
     train.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match=r"holds another config \(lr_g 0.0002 there, 0.001 now; steps 1 there, 2 now\)"):

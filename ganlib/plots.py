@@ -1,0 +1,67 @@
+"""The two pictures that every notebook draws: grids of images and loss curves. Both return the Figure."""
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+import torch
+
+from ganlib.data import to_float
+
+TRAIN, VAL = "#4c72b0", "#dd8452"
+LOSS_TITLES = {"g": "generators", "d_a": "discriminator A", "d_b": "discriminator B", "g_adv": "adversarial (g_adv)",
+               "cycle": "cycle", "idt": "identity (idt)", "d_a_real": "D_A on real", "d_a_fake": "D_A on fake",
+               "d_b_real": "D_B on real", "d_b_fake": "D_B on fake"}
+
+
+def show_grid(rows, labels, width=8.0):
+    """A row of pictures for each entry of rows: (N, 3, H, W), uint8 or float in [-1, 1], shown as (x + 1) / 2.
+
+    No picture is stretched in contrast. labels: a text beside each row. width in inches. -> Figure.
+    """
+    pictures = [torch.as_tensor(row) for row in rows]
+    pictures = [to_float(row) if row.dtype == torch.uint8 else row.float() for row in pictures]
+    n, (h, w) = max(len(row) for row in pictures), pictures[0].shape[-2:]
+    gap = max(1, w // 32)
+    sheet = torch.ones(3, len(rows) * (h + gap) - gap, n * (w + gap) - gap)
+    for i, row in enumerate(pictures):
+        for j, picture in enumerate(row):
+            sheet[:, i * (h + gap):i * (h + gap) + h, j * (w + gap):j * (w + gap) + w] = picture.clamp(-1, 1)
+    left = 0.9 / width      # room for the labels, in inches
+    height = width * (1 - left) * sheet.shape[1] / sheet.shape[2]
+    figure = plt.figure(figsize=(width, height), dpi=100)
+    axes = figure.add_axes((left, 0, 1 - left, 1))
+    axes.imshow(((sheet + 1) / 2).permute(1, 2, 0).numpy(), interpolation="lanczos", aspect="auto")
+    axes.axis("off")
+    for i, label in enumerate(labels):
+        axes.text(-0.01, 1 - (i * (h + gap) + h / 2) / sheet.shape[1], label, ha="right", va="center",
+                  transform=axes.transAxes, fontsize=10)
+    return figure
+
+
+def plot_losses(history, names, columns=3):
+    """Losses by epoch, the mean over each epoch's training steps against validation: a panel for each name. -> Figure.
+
+    history: the table of a Run (columns split, epoch, step and the losses).
+    """
+    names = list(names)
+    columns = min(columns, len(names))
+    rows = -(-len(names) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(8, 2.3 * rows), dpi=100, squeeze=False, sharex=True,
+                                  layout="constrained")
+    means = history.groupby(["split", "epoch"])[names].mean().reset_index()
+    for panel, name in zip(panels.flat, names):
+        for split, colour, label in [("train", TRAIN, "train"), ("val", VAL, "validation")]:
+            part = means[means.split == split]
+            panel.plot(part.epoch, part[name], color=colour, label=label, marker="o", markersize=2.5, linewidth=1.4)
+        panel.set_title(LOSS_TITLES[name], fontsize=10)
+        panel.set_ylim(bottom=0)
+        panel.grid(alpha=0.25)
+        panel.tick_params(labelsize=8)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    for panel in panels.flat[len(names):]:
+        panel.axis("off")
+    for panel in panels.flat[max(0, len(names) - columns):len(names)]:  # the lowest panel of each column
+        panel.set_xlabel("epoch", fontsize=9)
+        panel.tick_params(labelbottom=True)
+    panels[0, 0].legend(fontsize=8)
+    sns.despine(figure)
+    return figure

@@ -1,0 +1,95 @@
+"""Executed notebooks -> one HTML page that opens offline: contents, sections with folded code, colophon."""
+
+import html
+import json
+import os
+import platform
+import re
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from jinja2 import DictLoader
+from nbconvert import HTMLExporter
+from pygments.formatters import HtmlFormatter
+
+from ganlib.train import default_device, device_name
+
+CELLS = """{% extends "classic/base.html.j2" %}
+{% block input_group %}<details class="code"><summary>{{
+  "parameters" if "parameters" in cell.metadata.get("tags", []) else
+  "parameters of this report" if "injected-parameters" in cell.metadata.get("tags", []) else "code"
+}}</summary>{{ super() }}</details>{% endblock %}
+{% block in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><style>{css}</style></head>
+<body><nav><h2>Contents</h2><ol>{contents}</ol></nav><main>{sections}</main></body></html>
+"""
+
+
+def render(entries, title, seconds):
+    """The report as a text of HTML, from entries as `report.execute` leaves them. seconds: wall time of the whole."""
+    exporter = HTMLExporter(extra_loaders=[DictLoader({"cells.html.j2": CELLS})], template_file="cells.html.j2",
+                            exclude_anchor_links=True)
+    contents, sections = [], []
+    for entry in entries + [{"name": "colophon", "body": colophon(entries, seconds), "error": None}]:
+        body = entry.get("body") or notebook_body(entry, exporter)
+        body = re.sub(r"<h([12])>(.*?)</h\1>", lambda found: f'<h{found[1]} id="{anchor(entry, found[2])}">{found[2]}</h{found[1]}>', body)
+        headings = re.findall(r'<h([12]) id="([^"]*)">(.*?)</h\1>', body, re.DOTALL)
+        links = [f'<a href="#{place}">{text}</a>' for _, place, text in headings]
+        mark = ' <span class="failed">failed</span>' if entry["error"] else ""
+        inner = "".join(f"<li>{link}</li>" for link in links[1:])
+        contents.append(f'<li>{links[0] if links else html.escape(entry["name"])}{mark}<ul>{inner}</ul></li>')
+        sections.append(f'<section id="{entry["name"]}">{body}</section>')
+    css = (Path(__file__).parent / "report.css").read_text() + HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    return PAGE.format(title=f"ganlib: {html.escape(title)}", css=css, contents="".join(contents), sections="".join(sections))
+
+
+def anchor(entry, heading):
+    """The id of a heading, unlike those of other notebooks."""
+    return f"{entry['name']}-{re.sub(r'<[^>]*>|&[a-z]+;', '', heading)}".replace(" ", "-").replace("·-", "")
+
+
+def notebook_body(entry, exporter):
+    """One notebook as HTML, under the entry's title if it has one, its failure told at the top."""
+    if not entry["executed"].exists():
+        nbformat.write(nbformat.read(entry["notebook"], 4), entry["executed"])
+    notebook = nbformat.read(entry["executed"], as_version=4)
+    # papermill's own marks of an error; ours stands at the top, the traceback at its cell
+    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    if entry["title"]:
+        first = notebook.cells[0]
+        first.source = re.sub(r"\A# .*", lambda _: f"# {entry['title']}", first.source)
+    body = exporter.from_notebook_node(notebook)[0]
+    if entry["error"]:
+        told = f'<div class="failure">This notebook failed: {html.escape(entry["error"])}</div>'
+        body = re.sub(r"(</h1>)", lambda found: found[1] + told, body, count=1) if "</h1>" in body else told + body
+    return body
+
+
+def colophon(entries, seconds):
+    """What the report was made from and on, as HTML."""
+    runs = [json.loads(path.read_text()) | {"folder": path.parent.name}
+            for entry in entries for path in [Path(folder) / "metrics.json" for folder in entry["runs"]] if path.exists()]
+    trainings = [{"training": f"{run['arch']}, {run['recipe']}", "steps": run["steps"], "pairs": run["pairs"],
+                  "seed": run["seed"], "precision": run["precision"], "wall time, s": round(run["wall_seconds"]),
+                  "pairs per second": round(run["pairs_per_second"], 1),
+                  "peak GPU memory, MiB": run.get("peak_memory_mib"), "run folder": run["folder"]} for run in runs]
+    data = {run["data"]["fingerprint"]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
+            f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
+            f"sha256 {run['data']['fingerprint'][:12]}" for run in runs}
+    packages = ("ganlib", "torch", "torchvision", "numpy", "pandas", "pillow", "matplotlib", "papermill")
+    facts = {"data": "<br>".join(map(html.escape, data.values())) or "no training finished",
+             "machine": html.escape(f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"),
+             "versions": f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages),
+             "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {seconds / 60:.1f} minutes"}
+    tables = [pd.DataFrame(trainings).dropna(axis=1, how="all").to_html(index=False, border=0) if trainings else "",
+              pd.DataFrame([{"notebook": e["name"], "seconds": round(e["seconds"]),
+                             "parameters": ", ".join(f"{k} {v}" for k, v in e["parameters"].items()) or "its defaults"}
+                            for e in entries]).to_html(index=False, border=0)]
+    listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
+    return f'<h1>Colophon</h1><dl>{listed}</dl><h3>Trainings</h3>{tables[0]}<h3>Notebooks</h3>{tables[1]}'

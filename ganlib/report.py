@@ -1,0 +1,201 @@
+"""Run the notebooks in order with the parameters of a YAML file and render them as one report.
+
+    python -m ganlib.report quick                    reports/quick.yaml -> reports/quick/report.html
+    python -m ganlib.report full                     the study's sizes; made for a GPU
+    python -m ganlib.report my.yaml -p steps 500     your own settings, one parameter changed
+"""
+
+import argparse
+import ast
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+import papermill
+import yaml
+
+from ganlib.config import check_value
+from ganlib.files import ROOT, InputError, write_atomic
+from ganlib.progress import FEED, meter
+from ganlib.render import render
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def main(arguments=None):
+    """The command line; returns the exit status: 0, 1 where a notebook failed, 2 for input that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m ganlib.report", description=__doc__.splitlines()[0])
+    parser.add_argument("settings", help="a name in reports/ (quick, full) or a YAML file")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="overrides",
+                        help="set a parameter in every notebook that has it; may be given again")
+    parser.add_argument("--out", type=Path, help="folder of the report; default reports/NAME, with the -p's added")
+    options = parser.parse_args(arguments)
+    try:
+        overrides = {name: yaml.safe_load(value) for name, value in options.overrides}
+        path = find_settings(options.settings)
+        entries = plan(path, overrides)
+        out = options.out or ROOT / "reports" / "-".join(
+            [path.stem, *(slug(f"{name}-{Path(value).stem}") for name, value in options.overrides)])
+        failed = run(entries, out.resolve(), path.stem)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: no report rendered, an earlier one is left as it was; finished trainings are kept",
+              file=sys.stderr)
+        return 130
+    return 1 if failed else 0
+
+
+def slug(text):
+    """A text with everything that is awkward in a folder's name replaced."""
+    return re.sub(r"[^\w.=+-]+", "_", text).strip("_")[:60]
+
+
+def find_settings(name):
+    """The YAML file of a name in reports/ or of a path; InputError where there is none."""
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else ROOT / "reports" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in (ROOT / "reports").glob("*.yaml")))
+        raise InputError(f"{name}: no such report settings; there are {known}, or give the path of a YAML file")
+    return path
+
+
+def plan(path, overrides):
+    """The notebooks to run, as dicts of notebook (path), name, title, parameters; every parameter checked.
+
+    The file holds `notebooks`, a list of {notebook, name, title, parameters}, and `common` parameters for all notebooks
+    that have them. Raises InputError for a notebook that is not there, a parameter that no notebook has (naming those
+    there are) and a value of another type than the notebook's default.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("notebooks"), list) or not settings["notebooks"]:
+        raise InputError(f"{path}: expected a key `notebooks` with a list of notebooks to run")
+    common, entries = settings.get("common") or {}, []
+    for item in settings["notebooks"]:
+        item = {"notebook": item} if isinstance(item, str) else item
+        if unknown := sorted(set(item) - {"notebook", "name", "title", "parameters"}):
+            raise InputError(f"{path}: {unknown[0]}: expected notebook, name, title or parameters")
+        notebook = NOTEBOOKS / f"{item.get('notebook')}.ipynb"
+        if not notebook.is_file():
+            known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
+            raise InputError(f"{path}: notebook {item.get('notebook')!r}: no such notebook; there are {known}")
+        entries.append({"notebook": notebook, "name": item.get("name", notebook.stem), "title": item.get("title"),
+                        "own": item.get("parameters") or {}, "defaults": default_parameters(notebook)})
+    names = [entry["name"] for entry in entries]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: two notebooks are named {twice[0]}; give one of them another `name`")
+    for source, given in (("-p", overrides), (path, common)):
+        known = {name for entry in entries for name in entry["defaults"]}
+        refuse_unknown(source, given, known, "no notebook has this parameter")
+    for entry in entries:
+        refuse_unknown(path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter")
+        given = common | entry.pop("own") | overrides
+        defaults = entry.pop("defaults")
+        entry["parameters"] = {name: value for name, value in given.items() if name in defaults}
+        for name, value in entry["parameters"].items():
+            if type(defaults[name]) in (bool, int, float, str) and type(value) not in (list, dict):
+                check_value(name, value, defaults[name])
+    return entries
+
+
+def refuse_unknown(source, given, known, what):
+    """Raise InputError for the first parameter in given that is not known, listing those there are."""
+    for name in given:
+        if name not in known:
+            raise InputError(f"{source}: {name}: {what}; there are {', '.join(sorted(known))}")
+
+
+def default_parameters(notebook):
+    """{name: value} of a notebook's cell tagged `parameters`."""
+    return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
+
+
+def run(entries, out, title):
+    """Execute the notebooks, write them and report.html to the folder `out`; returns the names of those that failed.
+
+    A notebook that fails does not stop the others. Trainings are kept in reports/runs whatever happens.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    with tempfile.TemporaryDirectory(dir=out, prefix=".running-") as work:
+        feed = Path(work) / "progress.jsonl"
+        feed.touch()
+        os.environ[FEED] = str(feed)
+        try:
+            for i, entry in enumerate(entries, 1):
+                execute(entry, Path(work), feed, f"[{i}/{len(entries)}] {entry['name']}")
+        finally:
+            del os.environ[FEED]
+        html = render(entries, title, time.time() - started)
+        for entry in entries:
+            os.replace(entry["executed"], out / f"{entry['name']}.ipynb")
+    write_atomic(out / "report.html", html)
+    failed = [entry["name"] for entry in entries if entry["error"]]
+    for entry in entries:
+        if entry["error"]:
+            print(f"error: {entry['name']}: {entry['error']}", file=sys.stderr)
+    print(f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: {out / 'report.html'}")
+    return failed
+
+
+def execute(entry, work, feed, label):
+    """Run one notebook with papermill; adds executed (path), error (one line or None), seconds and runs (folders)."""
+    entry["executed"], entry["error"], begun, seen = work / f"{entry['name']}.ipynb", None, time.time(), feed.stat().st_size
+    with Display(label, feed):
+        try:
+            papermill.execute_notebook(str(entry["notebook"]), str(entry["executed"]), entry["parameters"],
+                                       kernel_name="python3", progress_bar=False,
+                                       extra_arguments=["--log-level=40"])  # no warning of each kernel that starts
+        except Exception as error:  # whatever broke, the report is still rendered and says so
+            if getattr(error, "ename", "") == "KeyboardInterrupt":
+                raise KeyboardInterrupt from None
+            entry["error"] = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
+    entry["seconds"] = time.time() - begun
+    updates = [json.loads(line) for line in feed.read_text()[seen:].splitlines()]
+    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates))
+    print(f"{label}  {'FAILED' if entry['error'] else 'done'} in {entry['seconds']:.0f} s", flush=True)
+
+
+class Display:
+    """Shows on the terminal what is running, from the feed of the trainings: redrawn in place, or a line now and then."""
+
+    def __init__(self, label, feed):
+        self.label, self.feed, self.end, self.begun = label, feed, Event(), time.time()
+        self.live = sys.stdout.isatty()
+        self.skip = feed.stat().st_size
+
+    def __enter__(self):
+        self.thread = Thread(target=self.watch, daemon=True)
+        self.thread.start()
+
+    def __exit__(self, *error):
+        self.end.set()
+        self.thread.join()
+        if self.live:
+            print("\r\033[K", end="")
+
+    def watch(self):
+        """Until the end: twice a second on a terminal, else every 15 seconds."""
+        while not self.end.wait(0.5 if self.live else 15):
+            print(f"\r{self.line()}\033[K" if self.live else self.line(), end="" if self.live else "\n", flush=True)
+
+    def line(self):
+        """What is running now; time left and steps per second while something trains."""
+        updates = self.feed.read_text()[self.skip:].splitlines()
+        last = json.loads(updates[-1]) if updates else None
+        if not last or last["step"] == last["steps"]:
+            return f"{self.label}  running for {time.time() - self.begun:.0f} s"
+        return f"{self.label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""The report: its settings, a notebook that fails, and the page."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import yaml
+
+from ganlib import report
+from ganlib.report import main
+
+FINE = """# %% A page
+value = 3
+word = "one"
+# --
+from ganlib.progress import Progress
+with Progress("a training", 10, "run") as progress:
+    progress.update(7)
+    import time; time.sleep(1.2)
+print(f"{word}: {value * 2}")
+# --
+import matplotlib.pyplot as plt
+plt.plot([1, 2]);
+"""
+BROKEN = """# %% A second page
+value = 3
+# --
+def inner():
+    raise KeyError("the broken cell")
+inner()
+# --
+print("never reached")
+"""
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """Two small notebooks and a settings file in place of the project's own."""
+    for name, text in (("01_fine", FINE), ("02_broken", BROKEN)):
+        title, *cells = [part.strip("\n") for part in re.split(r"^# --$", text, flags=re.M)]
+        head, parameters = title.split("\n", 1)
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(head.replace("# %%", "#") + "\n\nText & more.\n\n## A part"),
+                                                   nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+                                            + [nbformat.v4.new_code_cell(cell) for cell in cells],
+                                            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
+
+    def settings(**content):
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+        return [str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]
+    return settings
+
+
+def test_report_of_notebooks_is_one_page_that_needs_nothing_else(bench, tmp_path, capsys):
+    assert main(bench(common={"word": "two"}, notebooks=["01_fine"]) + ["-p", "value", "21"]) == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "two: 42" in page and "data:image/png;base64," in page and "Text &amp; more" in page
+    assert not re.findall(r'(?:src|href)="(?!#|data:|https://arxiv)[^"]*"', page) and "@import" not in page and "<script" not in page
+    assert page.count('<details class="code">') == 4 and page.count("<details") == page.count("</details>")
+    assert 'href="#01_fine-A-part"' in page and 'id="01_fine-A-part"' in page and "Colophon" in page
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["01_fine.ipynb", "report.html"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"report: {tmp_path / 'out/report.html'}"
+
+
+def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, capsys):
+    assert main(bench(notebooks=["02_broken", {"notebook": "01_fine", "title": "A title of mine"}])) == 1
+    page = (tmp_path / "out/report.html").read_text()
+    assert "This notebook failed: KeyError: &#x27;the broken cell&#x27;" in page
+    assert "Traceback" in page and "inner" in page and "one: 6" in page and "never reached" not in re.sub(r"<details.*?</details>", "", page, flags=re.S)
+    assert '<a href="#02_broken-A-second-page">A second page</a> <span class="failed">failed</span>' in page and "A title of mine</h1>" in page
+    said = capsys.readouterr()
+    assert "error: 02_broken: KeyError: 'the broken cell'" in said.err and "02_broken failed: " in said.out
+
+
+@pytest.mark.parametrize("content, extra, message", [
+    ({"notebooks": ["01_fine"]}, ["-p", "valeu", "4"], "-p: valeu: no notebook has this parameter; there are value, word"),
+    ({"notebooks": ["01_fine"], "common": {"valeu": 4}}, [], "mine.yaml: valeu: no notebook has this parameter; there are value, word"),
+    ({"notebooks": [{"notebook": "02_broken", "parameters": {"word": "x"}}, "01_fine"]}, [], "word: 02_broken has no such parameter; there are value"),
+    ({"notebooks": ["01_fine"]}, ["-p", "value", "many"], "value 'many': expected a whole number"),
+    ({"notebooks": ["03_none"]}, [], "notebook '03_none': no such notebook; there are 01_fine, 02_broken"),
+    ({"notebooks": ["01_fine", "01_fine"]}, [], "two notebooks are named 01_fine"),
+    ({"notebooks": [{"notebok": "01_fine"}]}, [], "notebok: expected notebook, name, title or parameters"),
+    ({"notebooks": []}, [], "expected a key `notebooks`"), ({"common": {}}, [], "expected a key `notebooks`")])
+def test_settings_that_cannot_be_used_are_told_in_one_line(bench, tmp_path, capsys, content, extra, message):
+    assert main(bench(**content) + extra) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_file_that_is_not_there_or_no_yaml(tmp_path, capsys):
+    assert main(["quikc"]) == 2
+    assert capsys.readouterr().err == "error: quikc: no such report settings; there are full, quick, or give the path of a YAML file\n"
+    (tmp_path / "odd.yaml").write_text("a: [1")
+    assert main([str(tmp_path / "odd.yaml")]) == 2
+    assert "odd.yaml: not a YAML file" in capsys.readouterr().err
+
+
+def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys):
+    assert main(["quick", "-p", "stpes", "3"]) == 2
+    assert re.match(r"error: -p: stpes: no notebook has this parameter; there are .*\bsteps\b", capsys.readouterr().err)
+
+
+def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "ganlib.report", "quick", "-p", "data", "no_such.zip", "--out", tmp_path / "out"],
+                          capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "error: 01_data_analysis: InputError: data no_such.zip: no such folder or zip file" in done.stderr
+    assert "InputError: data no_such.zip" in (tmp_path / "out/report.html").read_text()
+
+
+def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):
+    """On a real terminal, since the display is another one where output goes to a file."""
+    command = [sys.executable, "-c", f"import sys; from pathlib import Path; from ganlib import report; report.NOTEBOOKS = Path({str(tmp_path)!r}); "
+               f"sys.exit(report.main({bench(notebooks=['01_fine'])!r}))"]
+    master, slave = pty.openpty()
+    process = subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "200"})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            shown += (chunk := os.read(master, 4096))
+        except OSError:     # the other end is closed
+            break
+        if not chunk:
+            break
+    assert process.wait() == 0
+    assert re.search(rb"\[1/1\] 01_fine  a training:  70%\|.*7/10 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ steps/s\]", shown)
+    assert b"[1/1] 01_fine  done in" in shown
