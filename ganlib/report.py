@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 
 import papermill
 import yaml
@@ -82,6 +82,8 @@ def plan(path, overrides):
     common, entries = settings.get("common") or {}, []
     for item in settings["notebooks"]:
         item = {"notebook": item} if isinstance(item, str) else item
+        if not all(isinstance(part, dict) for part in (common, item, isinstance(item, dict) and item.get("parameters") or {})):
+            raise InputError(f"{path}: expected `common`, `parameters` and each notebook as names with values")
         if unknown := sorted(set(item) - {"notebook", "name", "title", "parameters"}):
             raise InputError(f"{path}: {unknown[0]}: expected notebook, name, title or parameters")
         notebook = NOTEBOOKS / f"{item.get('notebook')}.ipynb"
@@ -102,6 +104,8 @@ def plan(path, overrides):
         defaults = entry.pop("defaults")
         entry["parameters"] = {name: value for name, value in given.items() if name in defaults}
         for name, value in entry["parameters"].items():
+            if type(defaults[name]) is float and isinstance(value, str):    # YAML takes 5e-4 for a text
+                value = entry["parameters"][name] = as_float(value)
             if type(defaults[name]) in (bool, int, float, str) and type(value) not in (list, dict):
                 check_value(name, value, defaults[name])
     return entries
@@ -112,6 +116,14 @@ def refuse_unknown(source, given, known, what):
     for name in given:
         if name not in known:
             raise InputError(f"{source}: {name}: {what}; there are {', '.join(sorted(known))}")
+
+
+def as_float(text):
+    """The number that a text stands for, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def default_parameters(notebook):
@@ -126,7 +138,7 @@ def run(entries, out, title):
     """
     out.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    with tempfile.TemporaryDirectory(dir=out, prefix=".running-") as work:
+    with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as work:
         feed = Path(work) / "progress.jsonl"
         feed.touch()
         os.environ[FEED] = str(feed)
@@ -150,51 +162,45 @@ def run(entries, out, title):
 def execute(entry, work, feed, label):
     """Run one notebook with papermill; adds executed (path), error (one line or None), seconds and runs (folders)."""
     entry["executed"], entry["error"], begun, seen = work / f"{entry['name']}.ipynb", None, time.time(), feed.stat().st_size
-    with Display(label, feed):
+
+    def run_notebook():
         try:
             papermill.execute_notebook(str(entry["notebook"]), str(entry["executed"]), entry["parameters"],
                                        kernel_name="python3", progress_bar=False,
                                        extra_arguments=["--log-level=40"])  # no warning of each kernel that starts
         except Exception as error:  # whatever broke, the report is still rendered and says so
-            if getattr(error, "ename", "") == "KeyboardInterrupt":
-                raise KeyboardInterrupt from None
-            entry["error"] = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else f"{type(error).__name__}: {error}"
+            name, text = (error.ename, error.evalue) if hasattr(error, "ename") else (type(error).__name__, str(error))
+            entry["error"] = " ".join(f"{name}: {text}".split())
+
+    # In a thread, so that Ctrl-C reaches us and not nbclient, which would take it for a kernel that died. The kernel ends
+    # by itself when this process has ended.
+    worker = Thread(target=run_notebook, daemon=True)
+    worker.start()
+    live = sys.stdout.isatty()
+    while worker.is_alive():
+        worker.join(0.5 if live else 15)
+        if worker.is_alive():
+            line = progress_line(label, feed, seen, begun)
+            print(f"\r{line}\033[K" if live else line, end="" if live else "\n", flush=True)
     entry["seconds"] = time.time() - begun
-    updates = [json.loads(line) for line in feed.read_text()[seen:].splitlines()]
-    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates))
-    print(f"{label}  {'FAILED' if entry['error'] else 'done'} in {entry['seconds']:.0f} s", flush=True)
+    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates(feed, seen)))
+    print(f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if entry['error'] else 'done'} in {entry['seconds']:.0f} s", flush=True)
 
 
-class Display:
-    """Shows on the terminal what is running, from the feed of the trainings: redrawn in place, or a line now and then."""
+def updates(feed, seen):
+    """What trainings have told since the feed had `seen` bytes, as dicts; a line that is still being written waits."""
+    with open(feed, "rb") as file:
+        file.seek(seen)
+        return [json.loads(line) for line in file if line.endswith(b"\n")]
 
-    def __init__(self, label, feed):
-        self.label, self.feed, self.end, self.begun = label, feed, Event(), time.time()
-        self.live = sys.stdout.isatty()
-        self.skip = feed.stat().st_size
 
-    def __enter__(self):
-        self.thread = Thread(target=self.watch, daemon=True)
-        self.thread.start()
-
-    def __exit__(self, *error):
-        self.end.set()
-        self.thread.join()
-        if self.live:
-            print("\r\033[K", end="")
-
-    def watch(self):
-        """Until the end: twice a second on a terminal, else every 15 seconds."""
-        while not self.end.wait(0.5 if self.live else 15):
-            print(f"\r{self.line()}\033[K" if self.live else self.line(), end="" if self.live else "\n", flush=True)
-
-    def line(self):
-        """What is running now; time left and steps per second while something trains."""
-        updates = self.feed.read_text()[self.skip:].splitlines()
-        last = json.loads(updates[-1]) if updates else None
-        if not last or last["step"] == last["steps"]:
-            return f"{self.label}  running for {time.time() - self.begun:.0f} s"
-        return f"{self.label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"])
+def progress_line(label, feed, seen, begun):
+    """What is running now; time left and steps per second while something trains."""
+    told = updates(feed, seen)
+    if not told or told[-1]["step"] == told[-1]["steps"]:
+        return f"{label}  running for {time.time() - begun:.0f} s"
+    last = told[-1]
+    return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"])
 
 
 if __name__ == "__main__":

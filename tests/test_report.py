@@ -3,8 +3,11 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -86,6 +89,7 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
     ({"notebooks": ["03_none"]}, [], "notebook '03_none': no such notebook; there are 01_fine, 02_broken"),
     ({"notebooks": ["01_fine", "01_fine"]}, [], "two notebooks are named 01_fine"),
     ({"notebooks": [{"notebok": "01_fine"}]}, [], "notebok: expected notebook, name, title or parameters"),
+    ({"notebooks": [3]}, [], "as names with values"), ({"notebooks": ["01_fine"], "common": ["value"]}, [], "as names with values"),
     ({"notebooks": []}, [], "expected a key `notebooks`"), ({"common": {}}, [], "expected a key `notebooks`")])
 def test_settings_that_cannot_be_used_are_told_in_one_line(bench, tmp_path, capsys, content, extra, message):
     assert main(bench(**content) + extra) == 2
@@ -115,10 +119,48 @@ def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
     assert "InputError: data no_such.zip" in (tmp_path / "out/report.html").read_text()
 
 
+def test_interrupt_leaves_the_earlier_report_and_no_kernel(bench, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/report.html").write_text("the earlier one")
+    notebook = nbformat.read(tmp_path / "01_fine.ipynb", 4)
+    notebook.cells.append(nbformat.v4.new_code_cell(f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"))
+    nbformat.write(notebook, tmp_path / "01_fine.ipynb")
+    process = subprocess.Popen(started_on_bench(tmp_path, bench(notebooks=["01_fine", "02_broken"])), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert errors.endswith("interrupted: no report rendered, an earlier one is left as it was; finished trainings are kept\n")
+    assert {p.name: p.read_text() for p in (tmp_path / "out").iterdir() if p.is_file()} == {"report.html": "the earlier one"}
+    wait_for(lambda: not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists())
+
+
+def wait_for(condition, seconds=30):
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def started_on_bench(folder, arguments):
+    return [sys.executable, "-c", f"import sys; from pathlib import Path; from ganlib import report; report.NOTEBOOKS = Path({str(folder)!r}); "
+            f"sys.exit(report.main({arguments!r}))"]
+
+
+def test_numbers_in_short_form_are_numbers(bench, tmp_path):
+    notebook = nbformat.read(tmp_path / "01_fine.ipynb", 4)
+    notebook.cells[1].source += "\nlr = 0.5"
+    nbformat.write(notebook, tmp_path / "01_fine.ipynb")
+    path = Path(bench(notebooks=["01_fine"])[0])
+    assert report.plan(path, {"lr": "5e-4"})[0]["parameters"]["lr"] == 5e-4
+    with pytest.raises(report.InputError, match="lr 'fast': expected a number"):
+        report.plan(path, {"lr": "fast"})
+
+
 def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):
     """On a real terminal, since the display is another one where output goes to a file."""
-    command = [sys.executable, "-c", f"import sys; from pathlib import Path; from ganlib import report; report.NOTEBOOKS = Path({str(tmp_path)!r}); "
-               f"sys.exit(report.main({bench(notebooks=['01_fine'])!r}))"]
+    command = started_on_bench(tmp_path, bench(notebooks=["01_fine"]))
     master, slave = pty.openpty()
     process = subprocess.Popen(command, stdout=slave, stderr=subprocess.DEVNULL, env=os.environ | {"COLUMNS": "200"})
     os.close(slave)
