@@ -53,7 +53,7 @@ class TrainConfig:
     @classmethod
     def from_recipe(cls, recipe="default", **values):
         """The named recipe ("default" or "seed") with some fields changed; image_size may be one number."""
-        if recipe not in RECIPES:
+        if not isinstance(recipe, str) or recipe not in RECIPES:
             raise InputError(f"recipe {recipe!r}: no such recipe; there are {', '.join(RECIPES)}")
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - names):
@@ -100,7 +100,7 @@ def claim_run_folder(folder, cfg, fingerprint):
     path = Path(folder) / "config.json"
     mine = json.loads(json.dumps(asdict(cfg) | {"data_fingerprint": fingerprint}))
     if path.exists():
-        theirs = json.loads(path.read_text())
+        theirs = read_json(path)
         changed = [f"{key} {theirs.get(key)!r} there, {mine.get(key)!r} now"
                    for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
         if changed:
@@ -109,11 +109,19 @@ def claim_run_folder(folder, cfg, fingerprint):
     write_atomic(path, json.dumps(mine, indent=1))
 
 
+def read_json(path):
+    """The dict in a JSON file; InputError where there is none in it."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: not a JSON file of ganlib; delete its folder and train again") from None
+
+
 def load_config(folder):
     """The TrainConfig that a run folder was trained with; InputError where there is none."""
     path = Path(folder) / "config.json"
     if not path.exists():
         raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
-    values = json.loads(path.read_text())
-    values.pop("data_fingerprint")
+    values = read_json(path)
+    values.pop("data_fingerprint", None)
     return TrainConfig.from_recipe(**values)

@@ -5,6 +5,7 @@ know of 0 to 255.
 """
 
 import hashlib
+import os
 import re
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -66,6 +67,10 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
     if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
         raise InputError(f"image_size {image_size!r}: expected one whole number of pixels, or height and width")
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed {seed!r}: expected a whole number, 0 or more")
+    if not isinstance(data, (str, Path)) or not str(data):
+        raise InputError(f"data {data!r}: expected \"builtin\" or the path of a folder or zip")
     if data == "builtin":
         return draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
     return read_domains(Path(data).expanduser(), size, domain_a)
@@ -138,7 +143,8 @@ def make_domains(name, domains, images, notes, skipped, attributes):
 def open_source(path):
     """(names of the files below a folder or in a zip, as relative POSIX paths, and a function name -> bytes)."""
     if path.is_dir():
-        return [p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()], lambda f: (path / f).read_bytes()
+        files = [Path(top, name) for top, _, names in os.walk(path, followlinks=True) for name in names]
+        return [p.relative_to(path).as_posix() for p in files], lambda f: (path / f).read_bytes()
     if not path.exists():
         raise InputError(f"data {path}: no such folder or zip file; expected \"builtin\", a folder or a zip")
     try:
@@ -188,7 +194,7 @@ def decode_image(content, size):
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):   # 16 bits of grey, or numbers: convert("RGB") would clip them to white
             values = np.asarray(image, dtype=np.float64)
-            top = 1.0 if image.mode == "F" and values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
+            top = 65535.0 if image.mode.startswith("I") else 1.0 if values.max() <= 1 else 255.0
             image = Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
         if image.has_transparency_data:
             image = image.convert("RGBA")

@@ -13,14 +13,17 @@ def sliced_wasserstein(x, y, seed=0):
     """Sliced Wasserstein distance of two image sets over a Laplacian pyramid (Karras et al. 2018, 1710.10196, sec. 5).
 
     x, y: (N, C, H, W) in [-1, 1], the larger set cut to the size of the smaller. -> {side of the level: distance * 1000,
-    ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels.
+    ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels. y is the set to be
+    like: its channels' means and deviations are the scale for both. Values depend on N: compare equal N only.
     """
     n = min(len(x), len(y))
     rng = torch.Generator().manual_seed(seed)
     result = {}
     for level_x, level_y in zip(laplacian_pyramid(x[:n]), laplacian_pyramid(y[:n])):
         where = torch.rand(2, n, PER_IMAGE, generator=rng)
-        patches = [normalised_patches(level, where) for level in (level_x, level_y)]
+        # differs: the paper normalises each set by itself, and so cannot see a wrong colour, brightness or contrast
+        mean, deviation = level_y.mean((0, 2, 3), keepdim=True), level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8)
+        patches = [cut_patches((level - mean) / deviation, where) for level in (level_x, level_y)]
         directions = F.normalize(torch.randn(patches[0].shape[1], DIRECTIONS, generator=rng), dim=0)
         projected = [(p @ directions).sort(dim=0).values for p in patches]
         result[level_x.shape[-1]] = 1000 * (projected[0] - projected[1]).abs().mean().item()
@@ -38,15 +41,13 @@ def laplacian_pyramid(images):
     return levels + [images]
 
 
-def normalised_patches(level, where):
-    """Patches at relative corners `where` (2, N, k) -> (N * k, C * PATCH**2), each channel to mean 0, deviation 1."""
+def cut_patches(level, where):
+    """Patches at relative corners `where` (2, N, k) of a level (N, C, h, w) -> (N * k, C * PATCH**2)."""
     (n, _, h, w), side = level.shape, min(PATCH, *level.shape[-2:])
     top, left = [(where[i] * (size - side + 1)).long() for i, size in enumerate((h, w))]    # (N, k)
     steps = torch.arange(side)
     rows, columns = top[..., None, None] + steps[:, None], left[..., None, None] + steps    # (N, k, side, 1 or 1, side)
     patches = level.transpose(0, 1)[:, torch.arange(n)[:, None, None, None], rows, columns]     # (C, N, k, side, side)
-    flat = patches.flatten(1)
-    patches = (patches - flat.mean(1)[:, None, None, None, None]) / flat.std(1)[:, None, None, None, None].clamp(min=1e-8)
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1)
 
 

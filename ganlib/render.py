@@ -56,9 +56,11 @@ def anchor(entry, heading):
 
 def notebook_body(entry, exporter):
     """One notebook as HTML, under the entry's title if it has one, its failure told at the top."""
-    if not entry["executed"].exists():
-        nbformat.write(nbformat.read(entry["notebook"], 4), entry["executed"])
-    notebook = nbformat.read(entry["executed"], as_version=4)
+    try:
+        notebook = nbformat.read(entry["executed"], as_version=4)
+    except (OSError, ValueError):   # it broke before anything was whole on disk
+        notebook = nbformat.read(entry["notebook"], as_version=4)
+        nbformat.write(notebook, entry["executed"])
     # papermill's own marks of an error; ours stands at the top, the traceback at its cell
     notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
     if entry["title"]:
@@ -83,7 +85,7 @@ def colophon(entries, seconds):
             f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
             f"sha256 {run['data']['fingerprint'][:12]}" for run in runs}
     packages = ("ganlib", "torch", "torchvision", "numpy", "pandas", "pillow", "matplotlib", "papermill")
-    facts = {"data": "<br>".join(map(html.escape, data.values())) or "no training finished",
+    facts = {"data": "<br>".join(map(html.escape, data.values())) or "no training in this report",
              "machine": html.escape(f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"),
              "versions": f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages),
              "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {seconds / 60:.1f} minutes"}

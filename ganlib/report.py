@@ -36,16 +36,20 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, help="folder of the report; default reports/NAME, with the -p's added")
     options = parser.parse_args(arguments)
     try:
-        overrides = {name: yaml.safe_load(value) for name, value in options.overrides}
         path = find_settings(options.settings)
-        entries = plan(path, overrides)
+        entries = plan(path, dict(options.overrides))
         out = options.out or ROOT / "reports" / "-".join(
-            [path.stem, *(slug(f"{name}-{Path(value).stem}") for name, value in options.overrides)])
+            [path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in options.overrides)])
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{out}: {error.strerror}; expected a folder that can be written") from None
         failed = run(entries, out.resolve(), path.stem)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
         print("interrupted: no report rendered, an earlier one is left as it was; finished trainings are kept",
               file=sys.stderr)
         return 130
@@ -70,12 +74,13 @@ def plan(path, overrides):
     """The notebooks to run, as dicts of notebook (path), name, title, parameters; every parameter checked.
 
     The file holds `notebooks`, a list of {notebook, name, title, parameters}, and `common` parameters for all notebooks
-    that have them. Raises InputError for a notebook that is not there, a parameter that no notebook has (naming those
-    there are) and a value of another type than the notebook's default.
+    that have them. overrides: {name: text}, read as YAML unless the parameter is a text. Raises InputError for a notebook
+    that is not there, a parameter that no notebook has (naming those there are), an override of what the file sets for
+    single notebooks (their titles and comparison rest on it) and a value of another type than the notebook's default.
     """
     try:
         settings = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("notebooks"), list) or not settings["notebooks"]:
         raise InputError(f"{path}: expected a key `notebooks` with a list of notebooks to run")
@@ -98,16 +103,12 @@ def plan(path, overrides):
     for source, given in (("-p", overrides), (path, common)):
         known = {name for entry in entries for name in entry["defaults"]}
         refuse_unknown(source, given, known, "no notebook has this parameter")
+    if own := [name for name in overrides if any(name in entry["own"] for entry in entries)]:
+        raise InputError(f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that file")
     for entry in entries:
         refuse_unknown(path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter")
-        given = common | entry.pop("own") | overrides
-        defaults = entry.pop("defaults")
-        entry["parameters"] = {name: value for name, value in given.items() if name in defaults}
-        for name, value in entry["parameters"].items():
-            if type(defaults[name]) is float and isinstance(value, str):    # YAML takes 5e-4 for a text
-                value = entry["parameters"][name] = as_float(value)
-            if type(defaults[name]) in (bool, int, float, str) and type(value) not in (list, dict):
-                check_value(name, value, defaults[name])
+        given, defaults = common | entry.pop("own") | overrides, entry.pop("defaults")
+        entry["parameters"] = {name: typed(name, value, defaults[name]) for name, value in given.items() if name in defaults}
     return entries
 
 
@@ -118,12 +119,19 @@ def refuse_unknown(source, given, known, what):
             raise InputError(f"{source}: {name}: {what}; there are {', '.join(sorted(known))}")
 
 
-def as_float(text):
-    """The number that a text stands for, or the text."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def typed(name, value, default):
+    """The value of a parameter, a text read as YAML unless the default is a text; InputError if it is of another type."""
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = float(value) if type(default) is float else yaml.safe_load(value)   # YAML takes 5e-4 for a text
+        except (ValueError, yaml.YAMLError):
+            pass    # told below
+    if isinstance(default, list):
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
+            raise InputError(f"{name} {value!r}: expected a list such as {default!r}")
+    elif not (name == "image_size" and isinstance(value, list)):
+        check_value(name, value, default)
+    return value
 
 
 def default_parameters(notebook):
@@ -136,7 +144,6 @@ def run(entries, out, title):
 
     A notebook that fails does not stop the others. Trainings are kept in reports/runs whatever happens.
     """
-    out.mkdir(parents=True, exist_ok=True)
     started = time.time()
     with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as work:
         feed = Path(work) / "progress.jsonl"
@@ -147,10 +154,9 @@ def run(entries, out, title):
                 execute(entry, Path(work), feed, f"[{i}/{len(entries)}] {entry['name']}")
         finally:
             del os.environ[FEED]
-        html = render(entries, title, time.time() - started)
+        write_atomic(out / "report.html", render(entries, title, time.time() - started))
         for entry in entries:
             os.replace(entry["executed"], out / f"{entry['name']}.ipynb")
-    write_atomic(out / "report.html", html)
     failed = [entry["name"] for entry in entries if entry["error"]]
     for entry in entries:
         if entry["error"]:

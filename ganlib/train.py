@@ -5,7 +5,7 @@ import json
 import math
 import platform
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,11 +147,15 @@ class Log:
         self.path, self.kept = Path(folder) / "metrics.jsonl.part", []
 
     def __enter__(self):
-        self.file = open(self.path, "w")
+        try:
+            self.file = open(self.path, "w", buffering=1)
+        except OSError as error:
+            explain_no_space(error, self.path)
         return self
 
     def __exit__(self, *error):
-        self.file.close()
+        with suppress(OSError):     # what could not be written has been told by write
+            self.file.close()
 
     def keep(self, epoch, step, losses):
         """Keep a step's losses on the device until the next flush."""
@@ -172,7 +176,8 @@ class Log:
                                      "try lower rates lr_g and lr_d, or precision float32")
         line = {"split": split, "epoch": epoch, "step": step} | {name: round(losses[name], 6) for name in LOSSES}
         try:
-            print(json.dumps(line), file=self.file, flush=True)
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
         except OSError as error:
             explain_no_space(error, self.path)
 
@@ -180,13 +185,18 @@ class Log:
 def fit(cfg, data, folder, device=None):
     """Train cfg on data (a Domains) and leave config.json, metrics.jsonl, metrics.json and weights.pt in folder.
 
-    Validates after each epoch (the first VAL_PAIRS pairs) and tests at the end. The same call gives the same numbers on
-    the same machine; a finished run of the same config in the folder is replaced when this one is finished. Raises InputError for a folder of another config or a size that the
-    networks cannot take, and FloatingPointError where a loss is no longer finite. Returns the Run.
+    Validates after each epoch (the first VAL_PAIRS pairs) and tests at the end. On a CPU the same call gives the same
+    numbers on the same machine. A finished run of the same config in the folder is replaced when this one is finished.
+    Raises InputError for a folder of another config, images of another size than the config's or a size that the networks
+    cannot take, and FloatingPointError where a loss is no longer finite. Returns the Run.
     """
     device = torch.device(device) if device else default_device()
     folder, started, seconds = Path(folder), time.perf_counter(), 0.0
+    if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
+        raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
     torch.manual_seed(cfg.seed)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     nets = build_nets(cfg, device)
     amp, precision = precision_context(cfg.precision, device)
     evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
@@ -212,16 +222,15 @@ def fit(cfg, data, folder, device=None):
                 log.write("val", epoch, step, evaluate(nets, data.val, cfg, amp, VAL_PAIRS))
                 tick = time.perf_counter()
 
+    peak = round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None
     figures = {"arch": cfg.arch, "recipe": cfg.recipe, "test": evaluate(nets, data.test, cfg, amp),
-               "scores": score(translate_pair(nets, data.test)) | {"protocol": PROTOCOL, "images": len(data.test.a)},
-               "steps": cfg.steps, "pairs": cfg.steps * cfg.batch_size, "train_seconds": round(seconds, 2),
+               "scores": score(translate_pair(nets, data.test)) | {"protocol": PROTOCOL, "images": min(map(len, data.test))},
+               "steps": cfg.steps, "pairs": cfg.steps * cfg.batch_size, "train_seconds": round(seconds, 2), "peak_memory_mib": peak,
                "pairs_per_second": round(cfg.steps * cfg.batch_size / seconds, 2), "precision": precision,
                "device": device_name(device), "torch": torch.__version__, "seed": cfg.seed,
                "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in nets._asdict().items()},
                "data": {"name": data.name, "domains": data.domains, "counts": data.counts().values.tolist(),
                         "fingerprint": data.fingerprint}}
-    if device.type == "cuda":
-        figures["peak_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
     weights = io.BytesIO()
     torch.save({name: net.state_dict() for name, net in nets._asdict().items()}, weights)
     write_atomic(folder / "weights.pt", weights.getbuffer())

@@ -1,5 +1,9 @@
 """Small data and a small config for all tests."""
 
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
+
 import pytest
 import torch
 

@@ -50,6 +50,13 @@ def test_both_layouts_from_folder_and_zip(tmp_path, kind, above):
     assert other.counts().values.tolist() == [[6, 2, 3]] * 2 and other.notes == ["A is horse, B is zebra (by alphabet; domain_a chooses)"]
 
 
+def test_linked_folders_are_followed(tmp_path):
+    make(tmp_path / "elsewhere", {"set": 4})
+    make(tmp_path / "set", {"trainB": 4})
+    (tmp_path / "set/trainA").symlink_to(tmp_path / "elsewhere/set")
+    assert load_domains(tmp_path / "set", 16).counts().values.tolist() == [[2, 1, 1]] * 2
+
+
 def test_domain_a_is_chosen(tmp_path):
     data = load_domains(make(tmp_path / "set", LONG), 16, domain_a="zebra")
     assert data.domains == ("zebra", "horse") and data.notes == ["A is zebra, B is horse"]
@@ -146,10 +153,11 @@ def test_data_that_is_not_there_or_no_zip(tmp_path):
 
 @pytest.mark.parametrize("values, message", [
     ({"image_size": 0}, "image_size 0"), ({"image_size": "big"}, "image_size 'big'"), ({"image_size": (32, 48)}, "32x48: builtin"),
-    ({"builtin_a": 0}, "builtin_a 0"), ({"builtin_eval": 2.5}, "builtin_eval 2.5"), ({"image_size": (1, 2, 3)}, "image_size")])
+    ({"builtin_a": 0}, "builtin_a 0"), ({"builtin_eval": 2.5}, "builtin_eval 2.5"), ({"image_size": (1, 2, 3)}, "image_size"),
+    ({"seed": -1}, "seed -1"), ({"data": 5}, "data 5: expected"), ({"data": ""}, "data '': expected")])
 def test_unusable_numbers_are_named(values, message):
     with pytest.raises(InputError, match=message):
-        load_domains("builtin", **values)
+        load_domains(**({"data": "builtin"} | values))
 
 
 def test_bytes_of_zero_to_255_become_minus_one_to_one():

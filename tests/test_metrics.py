@@ -26,6 +26,13 @@ def test_distance_grows_with_noise_and_blur(images):
     assert 0 < noisy[0] < noisy[1] < noisy[2] and 0 < blurred[0] < blurred[1] < blurred[2]
 
 
+def test_wrong_colour_and_contrast_are_seen(images):
+    tint = torch.tensor([0.2, 0.0, -0.2]).reshape(3, 1, 1)
+    tinted = [sliced_wasserstein(images + s * tint, images)["mean"] for s in (0.5, 1, 2)]
+    faded = [sliced_wasserstein(images * s, images)["mean"] for s in (0.9, 0.7, 0.4)]
+    assert 1 < tinted[0] < tinted[1] < tinted[2] and 1 < faded[0] < faded[1] < faded[2]
+
+
 def test_domains_are_farther_apart_than_halves_of_one(faces):
     a, b = map(to_float, faces.train)
     assert sliced_wasserstein(a[:6], a[6:])["mean"] < sliced_wasserstein(a[:6], b[:6])["mean"]

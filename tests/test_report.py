@@ -71,6 +71,21 @@ def test_report_of_notebooks_is_one_page_that_needs_nothing_else(bench, tmp_path
     assert said[-1] == f"report: {tmp_path / 'out/report.html'}"
 
 
+def test_text_of_a_parameter_is_taken_as_it_is(bench):
+    path = Path(bench(notebooks=["01_fine"])[0])
+    for text in ("no", "my set #1.zip", "[x", "5"):
+        assert report.plan(path, {"word": text})[0]["parameters"]["word"] == text
+
+
+def test_notebook_broken_off_while_it_was_written_is_still_reported(bench, tmp_path, monkeypatch):
+    def full(source, target, *rest, **more):
+        Path(target).write_text('{"cells": [')
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(report.papermill, "execute_notebook", full)
+    assert main(bench(notebooks=["01_fine"])) == 1
+    assert "This notebook failed: OSError: [Errno 28] No space left" in (tmp_path / "out/report.html").read_text()
+
+
 def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, capsys):
     assert main(bench(notebooks=["02_broken", {"notebook": "01_fine", "title": "A title of mine"}])) == 1
     page = (tmp_path / "out/report.html").read_text()
@@ -89,6 +104,10 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
     ({"notebooks": ["03_none"]}, [], "notebook '03_none': no such notebook; there are 01_fine, 02_broken"),
     ({"notebooks": ["01_fine", "01_fine"]}, [], "two notebooks are named 01_fine"),
     ({"notebooks": [{"notebok": "01_fine"}]}, [], "notebok: expected notebook, name, title or parameters"),
+    ({"notebooks": ["01_fine"]}, ["-p", "value", "[x"], "value '[x': expected a whole number"),
+    ({"notebooks": ["01_fine"]}, ["-p", "value", "[1]"], "value [1]: expected a whole number"),
+    ({"notebooks": [{"notebook": "01_fine", "parameters": {"value": 2}}]}, ["-p", "value", "4"],
+     "-p: value: mine.yaml sets it for single notebooks; change it in a copy of that file"),
     ({"notebooks": [3]}, [], "as names with values"), ({"notebooks": ["01_fine"], "common": ["value"]}, [], "as names with values"),
     ({"notebooks": []}, [], "expected a key `notebooks`"), ({"common": {}}, [], "expected a key `notebooks`")])
 def test_settings_that_cannot_be_used_are_told_in_one_line(bench, tmp_path, capsys, content, extra, message):
@@ -106,6 +125,20 @@ def test_settings_file_that_is_not_there_or_no_yaml(tmp_path, capsys):
     assert "odd.yaml: not a YAML file" in capsys.readouterr().err
 
 
+def test_folder_that_cannot_be_written_is_named(bench, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(bench(notebooks=["01_fine"])[:1] + ["--out", str(tmp_path / "file/out")]) == 2
+    assert re.fullmatch(r"error: .*/file/out: Not a directory; expected a folder that can be written\n", capsys.readouterr().err)
+
+
+def test_overrides_name_a_folder_of_their_own(bench, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(report, "run", lambda entries, out, title: chosen.append(out.name))
+    for extra in ([], ["-p", "value", "7"], ["-p", "word", "some/set 2.zip", "-p", "value", "8"]):
+        main(bench(notebooks=["01_fine"])[:1] + extra)
+    assert chosen == ["mine", "mine-value-7", "mine-word-set_2.zip-value-8"]
+
+
 def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys):
     assert main(["quick", "-p", "stpes", "3"]) == 2
     assert re.match(r"error: -p: stpes: no notebook has this parameter; there are .*\bsteps\b", capsys.readouterr().err)
@@ -116,7 +149,8 @@ def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
                           capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: 01_data_analysis: InputError: data no_such.zip: no such folder or zip file" in done.stderr
-    assert "InputError: data no_such.zip" in (tmp_path / "out/report.html").read_text()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "InputError: data no_such.zip" in page and "Traceback" not in page
 
 
 def test_interrupt_leaves_the_earlier_report_and_no_kernel(bench, tmp_path):

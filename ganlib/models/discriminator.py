@@ -29,7 +29,7 @@ class PatchDiscriminator(nn.Module):
             raise InputError(f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a width "
                              f"of {self.min_side} or more; take fewer layers or a larger image_size")
         score = self.head(self.body(x))     # (B, 1, h, w)
-        return score.mean(dim=(2, 3)) if self.global_score else score
+        return score.float().mean(dim=(2, 3)) if self.global_score else score
 
 
 def smallest_side(n_layers):
