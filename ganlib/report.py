@@ -209,5 +209,13 @@ def progress_line(label, feed, seen, begun):
     return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"])
 
 
+def leave(status):
+    """End the process; after Ctrl-C at once, since the notebook's thread may still wait for its kernel."""
+    if status == 130:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
