@@ -70,12 +70,15 @@ def rerun(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_numbers_are_what_a_run_gives(name, rerun):
-    """Within 5 % or 0.02: bfloat16 and other processors change the last digits, and 48 steps carry that on."""
+    """Within 5 % or 0.02: bfloat16 and other processors change the last digits, and 48 steps carry that on.
+
+    01 trains nothing: there, within one unit of the last printed digit."""
+    tolerance = dict(rel_tol=0, abs_tol=0.011) if name.startswith("01") else dict(rel_tol=0.05, abs_tol=0.02)
     committed, again = fractions(load(name)), fractions(rerun(name))
     assert sum(map(len, committed)) > 5
     assert [len(cell) for cell in again] == [len(cell) for cell in committed]
     wrong = [(old, new) for olds, news in zip(committed, again) for old, new in zip(olds, news)
-             if not math.isclose(old, new, rel_tol=0.05, abs_tol=0.02)]
+             if not math.isclose(old, new, **tolerance)]
     assert not wrong, f"{name}: committed against now: {wrong[:10]}"
 
 

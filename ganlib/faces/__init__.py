@@ -26,6 +26,7 @@ SPLITS = ("train", "val", "test")
 
 
 def check(domain, split="train", n=1, size=16):
+    """Raise InputError, one line that names the argument, for one that cannot be drawn."""
     for name, value, good, expected in (("domain", domain, domain in DOMAINS, f"one of {DOMAINS}"),
                                         ("split", split, split in SPLITS, f"one of {SPLITS}"),
                                         ("n", n, n >= 1, "at least 1"), ("size", size, size >= 16, "at least 16")):
