@@ -1,34 +1,57 @@
-"""Two domains of faces drawn in code: flat, outlined anime faces and softly lit selfie faces.
+"""Two domains of faces drawn in code, anime and selfies, each from a record of true attributes.
 
-The built-in data set: nothing to download, any number of images, and the true attributes of each. Both domains share
-attributes that a translation should keep. Their distributions differ: selfies turn more, wear glasses more and have
-more skin tones; anime faces tilt more and have longer hair, fringes and wide eyes.
-    x y scale turn tilt           centre and head height in fractions of the image, radians
-    face_width skin_tone          ratio to the mean; 0 fair .. 1 dark
-    mouth_open smile glasses      0 .. 1; -1 .. 1; bool
-    eye_open gaze_x gaze_y        0 closed .. 1 wide; -1 .. 1
-    brow_height brow_angle        -1 .. 1 (angle: -1 worried .. 1 stern)
-    hair_length hair_volume       0 cropped .. 1 past the frame; 0 .. 1
-    hair_shade fringe part        0 dark .. 1 light; none, bangs, side or parted; where it is parted, -0.5 .. 0.5
-Selfie only: light_x light_y light_strength warmth background skin_texture hair_grey beard jaw lip_red.
-Anime only: hair_hue eye_colour highlight blush spikiness tails ribbon backdrop.
+The built-in data set: nothing to download, any number of images, the same bytes for the same seed on any machine. Two
+painters draw any record, so every face has a counterpart in the other domain: what a translation should have made.
+Train is unpaired: its two domains hold different people, and their counterparts are not given out.
+
+SHARED attributes are seen in both domains, but are distributed otherwise (selfies: more turned, more glasses, more skin
+tones, shorter hair, narrower eyes; anime: more tilted, longer hair and fringes, lighter hair):
+    x y scale                 centre of the head and its height, in fractions of the image
+    turn tilt nod             radians; positive is to the picture's right, clockwise and down
+    face_width skin_tone      ratio to the mean; 0 fair .. 1 dark
+    mouth_open smile          0 .. 1; -1 .. 1
+    eye_open eye_slant        0 closed .. 1 wide; -1 drooping .. 1 rising outwards
+    gaze_x gaze_y             -1 .. 1, right and down
+    brow_height brow_angle    -1 .. 1 (angle: -1 worried .. 1 stern)
+    brow_weight               0 thin .. 1 bushy
+    glasses frame_shade       bool; 0 black .. 1 pale
+    hair_length hair_volume   0 cropped .. 1 past the frame; 0 .. 1
+    hair_shade fringe part    0 dark .. 1 light; none, bangs, side or parted; where it is parted, -0.5 .. 0.5
+    cloth_hue cloth_shade     0 .. 1; 0 dark .. 1 light
+    collar                    bool, white
+ANIME_ONLY is seen in anime alone; from 0 to 1 unless it is a name or bool:
+    hair_hue eye_hue iris_size lashes highlight hair_gradient spikiness tails ribbon ribbon_hue
+    blush cel_shadow outline (width of the lines) backdrop backdrop_hue
+SELFIE_ONLY is seen in selfies alone; from 0 to 1 unless it is a name or bool:
+    skin_red skin_texture gloss age jaw nose_width lip_red beard moustache receding hair_grey iris
+    light_x light_y (where the light is, -1 .. 1, right and down) light_strength warmth exposure (both -1 .. 1)
+    vividness (of the colours) focus grain background background_hue background_shade background_contrast
 """
+
+import os
+import signal
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
 
-from ganlib.faces.anime import EYES, HAIR, draw_anime
+from ganlib.faces.anime import draw_anime
+from ganlib.faces.records import ANIME_SPECS, SELFIE_SPECS, SHARED_SPECS, sample_record
 from ganlib.faces.selfie import draw_selfie
 from ganlib.files import InputError
 
 DOMAINS = ("anime", "selfie")
 SPLITS = ("train", "val", "test")
+CHUNK = 50    # faces that a process draws at a time
+SHARED, ANIME_ONLY, SELFIE_ONLY = tuple(SHARED_SPECS), tuple(ANIME_SPECS), tuple(SELFIE_SPECS)
 
 
-def check(domain, split="train", n=1, size=16):
+def check(domain, split="train", n=1, size=16, splits=SPLITS):
     """Raise InputError, one line that names the argument, for one that cannot be drawn."""
     for name, value, good, expected in (("domain", domain, domain in DOMAINS, f"one of {DOMAINS}"),
-                                        ("split", split, split in SPLITS, f"one of {SPLITS}"),
+                                        ("split", split, split in splits, f"one of {splits}"),
                                         ("n", n, n >= 1, "at least 1"), ("size", size, size >= 16, "at least 16")):
         if not good:
             raise InputError(f"{name}: got {value!r}, expected {expected}")
@@ -38,53 +61,66 @@ def sample_face(domain, rng):
     """Draw the record of one face: attribute name -> float, bool or str (see the module docstring).
     Raises InputError (a ValueError) for a domain not in DOMAINS."""
     check(domain)
-    anime = domain == "anime"
-
-    def normal(mean, spread, low=-1.0, high=1.0):
-        return min(max(rng.normal(mean, spread), low), high)
-
-    def pick(options, weights=None):
-        return str(rng.choice(list(options), p=weights))
-
-    tone = rng.beta(1.2, 6) if anime else rng.beta(1.5, 2.6)
-    face = {
-        "x": normal(0, 0.02, -0.05, 0.05), "y": normal(0.03, 0.02, -0.02, 0.08), "scale": rng.uniform(0.66, 0.78),
-        "turn": normal(0, 0.14, -0.3, 0.3) if anime else normal(0, 0.22, -0.42, 0.42),
-        "tilt": normal(0, 0.12 if anime else 0.08, -0.25, 0.25), "face_width": rng.uniform(0.93, 1.06),
-        "skin_tone": tone, "mouth_open": normal(0, 0.4, 0.0), "smile": normal(0.35, 0.5),
-        "eye_open": normal(0.88 if anime else 0.65, 0.2, 0.05), "gaze_x": normal(0, 0.4), "gaze_y": normal(0, 0.25),
-        "brow_height": normal(0, 0.5), "brow_angle": normal(0, 0.5),
-        "glasses": rng.random() < (0.08 if anime else 0.22),
-        "hair_length": rng.beta(2, 1.6) if anime else rng.beta(1.1, 1.6), "hair_volume": rng.random(),
-        "hair_shade": rng.uniform(0.05, 0.95) if anime else rng.beta(1.1, 2) * (1 - 0.8 * tone),
-        "fringe": pick(("none", "bangs", "side", "parted"),
-                       (0.05, 0.4, 0.3, 0.25) if anime else (0.4, 0.15, 0.3, 0.15)), "part": normal(0, 0.25, -0.5, 0.5)}
-    face |= {
-        "hair_hue": pick(HAIR), "eye_colour": pick(EYES), "blush": normal(0, 0.6, 0.0),
-        "highlight": pick(("band", "streaks", "none"), (0.45, 0.35, 0.2)), "spikiness": rng.random(),
-        "tails": rng.random() < 0.2, "ribbon": rng.random() < 0.2,
-        "backdrop": pick(("white", "pale", "gradient", "deep"), (0.45, 0.2, 0.2, 0.15))
-    } if anime else {
-        "light_x": rng.uniform(-1, 1), "light_y": rng.uniform(-0.8, 0.1), "light_strength": rng.uniform(0.3, 1),
-        "warmth": normal(0.2, 0.5), "background": pick(("plain", "bokeh", "shelf", "window", "outdoor")),
-        "skin_texture": rng.uniform(0, 0.04), "hair_grey": normal(0, 0.4, 0.0), "beard": normal(-0.3, 0.5, 0.0),
-        "jaw": rng.random(), "lip_red": rng.random()}
-    return {name: round(value, 4) if isinstance(value, float) else value for name, value in face.items()}
+    return sample_record(domain == "anime", iter(rng.random(256).tolist()).__next__)
 
 
 def draw_face(face, domain, size, rng):
-    """Paint a record: uint8 (size, size, 3) RGB. rng draws what the record leaves open (strands, noise).
+    """Paint a record: uint8 (size, size, 3) RGB. rng draws what the record leaves open (strands, spots, noise).
     Raises InputError (a ValueError) for a domain not in DOMAINS or a size under 16."""
     check(domain, size=size)
     return {"anime": draw_anime, "selfie": draw_selfie}[domain](face, size, rng)
 
 
-def draw_faces(domain, n, size=64, seed=0, split="train"):
+def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
     """n faces of one domain: uint8 (n, size, size, 3) RGB, and a DataFrame of n rows, their records.
-    Image i depends only on (seed, split, domain, i). Raises InputError (a ValueError) for a domain not in
-    DOMAINS, a split not in SPLITS, n < 1 or a size under 16."""
+    Image i depends only on (seed, split, domain, i); tick(k), if given, is called when k more are drawn. Raises InputError
+    (a ValueError) for a domain not in DOMAINS, a split not in SPLITS, n < 1 or a size under 16."""
     check(domain, split, n, size)
-    rngs = [np.random.default_rng([seed, SPLITS.index(split), DOMAINS.index(domain), i]) for i in range(n)]
-    records = [sample_face(domain, rng) for rng in rngs]
-    images = np.stack([draw_face(face, domain, size, rng) for face, rng in zip(records, rngs)])
+    images, records = np.empty((n, size, size, 3), np.uint8), []
+    for drawn in draw_on_all_cores([(domain, i, size, seed, split) for i in range(n)]):
+        for image, face in drawn:
+            images[len(records)] = image
+            records.append(face)
+        if tick:
+            tick(len(drawn))
     return images, pd.DataFrame(records)
+
+
+def draw_counterparts(domain, n, size=64, seed=0, split="test"):
+    """The faces that draw_faces shows for these arguments, drawn in the other domain: uint8 (n, size, size, 3) RGB.
+    Raises InputError (a ValueError) as draw_faces does, and for split "train": counterparts are for scoring only."""
+    check(domain, split, n, size, splits=("val", "test"))
+    drawn = draw_on_all_cores([(domain, i, size, seed, split, True) for i in range(n)])
+    return np.stack([image for part in drawn for image, _ in part])
+
+
+def draw_on_all_cores(tasks):
+    """What draw_numbered makes of each task, in their order, in lists of up to CHUNK; a process for each core where there
+    are many."""
+    parts = [tasks[i:i + CHUNK] for i in range(0, len(tasks), CHUNK)]
+    cores = min(len(os.sched_getaffinity(0)), len(parts) // 4)
+    if cores < 2:
+        yield from map(draw_part, parts)
+        return
+    # Forked, since other ways run a script's own lines again, and the painters need no thread of this process.
+    with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
+          ProcessPoolExecutor(cores, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool):
+        try:
+            yield from pool.map(draw_part, parts)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def draw_part(tasks):
+    return [draw_numbered(*task) for task in tasks]
+
+
+def draw_numbered(domain, i, size, seed, split, counterpart=False):
+    """Face i of a domain, or its counterpart: the picture, uint8 (size, size, 3) RGB, and the record."""
+    key = [seed, SPLITS.index(split), DOMAINS.index(domain), i]
+    rng = np.random.default_rng(key)
+    face = sample_face(domain, rng)
+    if counterpart:
+        domain, rng = DOMAINS[1 - DOMAINS.index(domain)], np.random.default_rng([*key, 1])
+    return draw_face(face, domain, size, rng), face
