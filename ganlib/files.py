@@ -18,6 +18,11 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+def printable(text):
+    """The text on one line: what a terminal or page cannot show (line breaks, lone surrogates) as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def explain_no_space(error, path):
     """Turn an OSError for a full disk into an InputError that names the path; raise any other as it is."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -7,42 +7,56 @@ import time
 
 from tqdm import tqdm
 
+LEAST = 2000  # images to read or draw that take long enough for a line
 FEED = "GANLIB_PROGRESS"  # environment: a file that takes a JSON line an update, for the process that started this one
 
 
 class Progress:
-    """A line with steps done, steps per second and time left, redrawn in place; gone when the training is done."""
+    """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done.
 
-    def __init__(self, label, steps, folder):
-        self.label, self.steps, self.folder, self.started = label, steps, folder, time.perf_counter()
+    folder: the run that is trained, for the report. Work of fewer than LEAST images is not worth a line."""
+
+    def __init__(self, label, steps, folder=None, unit="steps"):
+        self.label, self.steps, self.folder, self.unit, self.started = label, steps, folder, unit, time.perf_counter()
+        self.done, self.shown = 0, 0.0
 
     def __enter__(self):
         self.feed, self.cell = os.environ.get(FEED), None
-        if not self.feed and "ipykernel" in sys.modules:
+        self.silent = self.unit == "images" and self.steps < LEAST
+        if not self.feed and not self.silent and "ipykernel" in sys.modules:
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)
         self.update(0)
         return self
 
+    def add(self, n=1):
+        """Count n more steps; shown ten times a second at most."""
+        self.done += n
+        if time.perf_counter() - self.shown > 0.1:
+            self.shown = time.perf_counter()
+            self.update(self.done)
+
     def update(self, step):
         """Show that this many steps are done."""
         seconds = time.perf_counter() - self.started
+        if self.silent:
+            return
         if self.feed:
             with open(self.feed, "a") as file:
                 print(json.dumps({"label": self.label, "step": step, "steps": self.steps, "seconds": seconds,
-                                  "folder": str(self.folder)}), file=file)
+                                  "folder": self.folder and str(self.folder), "unit": self.unit}), file=file)
         elif self.cell:
-            self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds)}, raw=True)
+            self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds, self.unit)}, raw=True)
         elif sys.stderr.isatty():
-            print("\r" + meter(self.label, step, self.steps, seconds), end="\033[K", file=sys.stderr, flush=True)
+            print("\r" + meter(self.label, step, self.steps, seconds, self.unit), end="\033[K", file=sys.stderr, flush=True)
 
     def __exit__(self, *error):
         if self.cell:
             self.cell.update({"text/plain": ""}, raw=True)
-        elif not self.feed and sys.stderr.isatty():
+        elif not self.feed and not self.silent and sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def meter(label, step, steps, seconds):
+def meter(label, step, steps, seconds, unit="steps"):
     """One line of text: label, bar, steps done, time taken, time left, steps per second."""
-    return tqdm.format_meter(step, steps, seconds, ncols=100, prefix=label, unit=" steps")
+    return tqdm.format_meter(step, steps, seconds, ncols=100, prefix=label, unit=f" {unit}")

@@ -189,7 +189,7 @@ def execute(entry, work, feed, label):
             line = progress_line(label, feed, seen, begun)
             print(f"\r{line}\033[K" if live else line, end="" if live else "\n", flush=True)
     entry["seconds"] = time.time() - begun
-    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates(feed, seen)))
+    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates(feed, seen) if update["folder"]))
     print(f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if entry['error'] else 'done'} in {entry['seconds']:.0f} s", flush=True)
 
 
@@ -206,7 +206,7 @@ def progress_line(label, feed, seen, begun):
     if not told or told[-1]["step"] == told[-1]["steps"]:
         return f"{label}  running for {time.time() - begun:.0f} s"
     last = told[-1]
-    return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"])
+    return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"], last["unit"])
 
 
 def leave(status):

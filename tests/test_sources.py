@@ -1,0 +1,255 @@
+"""Data sets that do not say their splits, that are too large for memory, or that come from the hub."""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from ganlib import InputError, decode
+from ganlib.data import load_domains, load_truth
+from ganlib.faces import draw_counterparts, draw_faces
+from ganlib.sources import MANIFEST, group_files
+from ganlib.splits import SPLITS, fingerprints, near_duplicates
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """A folder of two flat domains: 40 anime faces and 30 selfies, three of the faces twice (once as a smaller JPEG)."""
+    for domain, n in (("anime", 40), ("selfie", 30)):
+        (tmp_path / "set" / domain).mkdir(parents=True)
+        for i, face in enumerate(draw_faces(domain, n, 48)[0]):
+            Image.fromarray(face).save(tmp_path / "set" / domain / f"{i:02}.png")
+    for i in range(3):
+        Image.open(tmp_path / f"set/anime/{i:02}.png").resize((32, 32)).save(tmp_path / f"set/anime/again{i}.jpg", quality=80)
+    return tmp_path / "set"
+
+
+def splits_of(data):
+    return dict(zip(data.files.file, data.files.split))
+
+
+def test_flat_folder_is_split_once_with_copies_on_one_side(flat):
+    data = load_domains(flat, 32)
+    assert data.counts().values.tolist() == [[35, 4, 4], [24, 3, 3]]
+    split = splits_of(data)
+    assert all(split[f"anime/{i:02}.png"] == split[f"anime/again{i}.jpg"] for i in range(3))
+    table = pd.read_csv(flat / MANIFEST)
+    assert len(table) == 73 and dict(zip(table.file, table.split)) == split and set(table.sha256.str.len()) == {64}
+    again = load_domains(flat, 32)
+    assert again.fingerprint == data.fingerprint and splits_of(again) == split
+    for s in SPLITS:    # the tensors are in the order of the files
+        rows = data.files[(data.files.split == s) & (data.files.domain == "selfie")]
+        expected = [decode.decode_image((flat / f).read_bytes(), (32, 32))[0] for f in rows.file]
+        assert np.array_equal(getattr(data, s).b, expected)
+
+
+def test_splits_stay_when_files_are_added_and_come_again_without_the_manifest(flat):
+    before = splits_of(load_domains(flat, 32))
+    Image.new("RGB", (40, 40), "red").save(flat / "anime/new.png")
+    data = load_domains(flat, 32)
+    assert splits_of(data) == before | {"anime/new.png": ""} and "1 file left out: not in the manifest" in data.notes
+    (flat / "anime/new.png").unlink()
+    (flat / MANIFEST).unlink()
+    for file in sorted(flat.glob("selfie/*.png")):      # other names, same contents
+        file.rename(file.with_name(f"x{file.name}"))
+    assert {f.replace("/x", "/"): s for f, s in splits_of(load_domains(flat, 32)).items()} == before
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda flat: (flat / "anime/03.png").unlink(), "anime/03.png is in it, but not in the data; put the file back"),
+    (lambda flat: (flat / "anime/03.png").write_bytes((flat / "anime/04.png").read_bytes()), "anime/03.png has changed since"),
+    (lambda flat: (flat / MANIFEST).write_text("file,split\na,b\n"), "expected a CSV with the columns file, sha256, split"),
+    (lambda flat: (flat / MANIFEST).write_text(""), "expected a CSV with the columns"),
+    (lambda flat: (flat / MANIFEST).write_bytes(b"\xff\xfe\x00"), "expected a CSV with the columns"),
+    (lambda flat: (flat / MANIFEST).write_text("file,sha256,split\nanime/03.png,0,dev\n"), "split 'dev' of anime/03.png")])
+def test_manifest_that_does_not_fit_is_refused(flat, spoil, message):
+    load_domains(flat, 32)
+    spoil(flat)
+    with pytest.raises(InputError, match=message) as caught:
+        load_domains(flat, 32)
+    assert MANIFEST in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_flat_zip_has_its_manifest_beside_it(flat, tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in flat.rglob("*.*"):
+            archive.write(file, f"faces/{file.relative_to(flat)}")
+    data = load_domains(tmp_path / "set.zip", 32)
+    assert (tmp_path / f"set.zip.{MANIFEST}").exists() and data.domains == ("anime", "selfie")
+    assert load_domains(tmp_path / "set.zip", 32).fingerprint == data.fingerprint == load_domains(flat, 32).fingerprint
+
+
+def test_folder_that_cannot_take_a_manifest_is_used_all_the_same(flat, monkeypatch):
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+    monkeypatch.setattr("ganlib.splits.write_atomic", refuse)
+    data = load_domains(flat, 32)
+    assert any("could not be written" in note for note in data.notes) and load_domains(flat, 32).fingerprint == data.fingerprint
+
+
+def test_images_that_are_all_alike_cannot_be_held_out(tmp_path):
+    for domain in "AB":
+        (tmp_path / f"train{domain}").mkdir()
+        face = Image.fromarray(draw_faces("anime", 1, 40)[0][0])
+        for i in range(5):
+            face.save(tmp_path / f"train{domain}/{i}.jpg", quality=70 + i)
+    with pytest.raises(InputError, match="the 5 images of domain A are too alike to hold out a test"):
+        load_domains(tmp_path, 32)
+
+
+def test_near_duplicates_survive_saving_scaling_and_light_and_others_are_none():
+    faces = [Image.fromarray(x) for x in draw_faces("selfie", 12, 64)[0]]
+    file = io.BytesIO()
+    faces[0].save(file, "JPEG", quality=40)
+    changed = [Image.open(file), faces[1].resize((40, 40)).resize((64, 64)), faces[2].point(lambda v: v * 0.6 + 20)]
+    images = np.stack([np.asarray(x.convert("RGB")).transpose(2, 0, 1) for x in faces + changed])
+    assert near_duplicates(*fingerprints(images)).tolist() == [[0, 12], [1, 13], [2, 14]]
+
+
+@pytest.mark.parametrize("files, groups", [
+    (["train/a/1.png", "valid/b/2.png"], {("train", "a"), ("val", "b")}),
+    (["x/trainA/1.png", "x/test_B/1.png"], {("train", "A"), ("test", "B")}),
+    (["cats/1.png", "dogs/deep/er/2.png", "readme.md"], {("", "cats"), ("", "dogs")}),
+    (["top/cats/1.png", "top/dogs/2.png", "top/notes.txt"], {("", "cats"), ("", "dogs")}),
+    (["train/a/1.png", "train/b/1.png", "train/c/1.png"], {("train", "a"), ("train", "b"), ("train", "c")}),
+    (["1.png", "notes.txt"], set()), (["train/1.png", "test/1.png"], set())])
+def test_layouts(files, groups):
+    found, outside = group_files(files)
+    assert set(found) == groups
+    assert sorted(f for part in found.values() for f in part) + outside == sorted(files)
+
+
+@pytest.fixture
+def small_memory(tmp_path, monkeypatch):
+    """Anything over 50 kB goes to a cache on disk; returns the cache's folder."""
+    monkeypatch.setattr(decode, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    return tmp_path / "cache"
+
+
+def test_large_data_set_is_decoded_once_and_mapped(flat, small_memory, monkeypatch):
+    monkeypatch.setattr(decode, "CACHE_ABOVE", 10**9)
+    plain = load_domains(flat, 32)
+    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    (flat / MANIFEST).unlink()      # so that splitting and reordering run on disk
+    (flat / "anime/bad.png").write_bytes(b"no image")
+    first = load_domains(flat, 32)
+    monkeypatch.setattr(decode, "decode_image", None)       # from here on nothing can be decoded
+    second = load_domains(flat, 32)
+    for data in (first, second):
+        assert data.fingerprint == plain.fingerprint and torch.equal(data.val.b, plain.val.b)
+        assert data.skipped.file.tolist() == ["anime/bad.png"] and data.notes[0] == plain.notes[0]
+    pd.testing.assert_frame_equal(first.files, second.files)
+    assert [path.name for path in small_memory.glob(".*")] == [] and len(list(small_memory.iterdir())) == 1
+    assert sum(f.stat().st_size for f in small_memory.rglob("*.ordered")) == 3 * 32 * 32 * 73
+    second.train.a[0] = 0           # a private copy: the file stays as it is
+    assert load_domains(flat, 32).fingerprint == plain.fingerprint
+
+
+def test_cache_of_what_the_doctor_looked_at_does_not_let_it_pass(flat, small_memory):
+    for i in range(10):
+        (flat / f"anime/bad{i}.png").write_bytes(b"no image")
+    assert len(load_domains(flat, 32, strict=False).skipped) == 10 and len(list(small_memory.iterdir())) == 1
+    with pytest.raises(InputError, match="10 of 83 images cannot be read"):
+        load_domains(flat, 32)
+
+
+def test_cache_knows_when_a_file_or_the_size_changed(flat, small_memory):
+    before = load_domains(flat, 32)
+    assert load_domains(flat, 40).train.a.shape[2:] == (40, 40)
+    (flat / MANIFEST).unlink()
+    Image.new("RGB", (48, 48), "red").save(flat / "selfie/00.png")
+    assert load_domains(flat, 32).fingerprint != before.fingerprint
+
+
+def test_interrupted_or_failed_reading_leaves_no_cache(flat, small_memory, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr("ganlib.reading.settle", stop)
+    with pytest.raises(KeyboardInterrupt):
+        load_domains(flat, 32)
+    assert list(small_memory.iterdir()) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(decode, "CACHE", small_memory)
+    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    (small_memory / ".dead.999999999.part").mkdir()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"GB of decoded images\): no space left"):
+        load_domains(flat, 32)
+    assert list(small_memory.iterdir()) == []
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder in the form of a data set of the hub: splits, and in each a folder for each label."""
+    datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub_cache")
+    for split, n in (("train", 12), ("test", 3)):
+        for domain in ("selfie", "anime"):
+            (tmp_path / "faces" / split / domain).mkdir(parents=True)
+            for i, face in enumerate(draw_faces(domain, n, 32, split=split)[0]):
+                Image.fromarray(face).save(tmp_path / "faces" / split / domain / f"{i:02}.png")
+    return tmp_path / "faces"
+
+
+def test_data_set_of_the_hub_is_read_like_its_folder(hub):
+    data, folder = load_domains(f"hf:{hub}", 32), load_domains(hub, 32)
+    assert data.domains == ("anime", "selfie") and data.counts().values.tolist() == [[11, 1, 3]] * 2
+    assert data.fingerprint == folder.fingerprint and data.files.file[0].startswith("train/anime/")
+    assert data.name == "faces" and "anime has no val: 1 images of train are held out" in data.notes
+
+
+def test_data_set_of_the_hub_with_two_image_columns(tmp_path, hub):
+    import datasets
+    rows = {f"image{k}": [str(f) for f in sorted((hub / f"train/{d}").iterdir())] for k, d in (("A", "anime"), ("B", "selfie"))}
+    table = datasets.Dataset.from_dict(rows).cast_column("imageA", datasets.Image()).cast_column("imageB", datasets.Image())
+    table.to_parquet(tmp_path / "two/data/train-00000-of-00001.parquet")
+    data = load_domains(f"hf:{tmp_path / 'two'}", 32)
+    assert data.domains == ("imageA", "imageB") and data.counts().values.tolist() == [[10, 1, 1]] * 2
+    datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "none/train.parquet")
+    with pytest.raises(InputError, match=r"0 image columns and 0 label columns in train \(text\); expected two of images"):
+        load_domains(f"hf:{tmp_path / 'none'}", 32)
+
+
+def test_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="data hf:nobody/nothing: cannot be had .* check the name and the network, or download it") as caught:
+        load_domains("hf:nobody/nothing", 32)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    with pytest.raises(InputError, match="needs the package datasets; install it"):
+        load_domains("hf:nobody/nothing", 32)
+
+
+def test_truth_is_for_scoring_only(faces, flat):
+    truth = load_truth(faces, "test")
+    assert truth.a.shape == truth.b.shape == (5, 3, 32, 32) and truth.a.dtype == torch.uint8
+    expected = draw_counterparts("anime", 5, 32, 0, "test").transpose(0, 3, 1, 2)
+    assert np.array_equal(truth.b, expected)    # the selfies of the anime faces
+    with pytest.raises(InputError, match="split"):
+        load_truth(faces, "train")
+    with pytest.raises(InputError, match="counterparts of its images are known to nobody"):
+        load_truth(load_domains(flat, 32))
+    reachable = [x for x in faces if isinstance(x, (torch.Tensor, tuple))]
+    assert not any(torch.equal(side, part) for split in reachable if isinstance(split, tuple) for side in split
+                   if isinstance(side, torch.Tensor) and side.shape == truth.a.shape for part in truth)
+    training = ("train.py", "losses.py", "pool.py", "config.py")
+    assert not any(word in (Path(decode.__file__).parent / f).read_text() for f in training for word in ("load_truth", "counterparts"))
+
+
+def test_cache_is_json_and_csv_beside_plain_arrays(flat, small_memory):
+    load_domains(flat, 32)
+    kept = json.loads(next(small_memory.glob("*/cache.json")).read_text())
+    assert kept["arrays"] == {"anime": ["0.ordered", [43, 3, 32, 32]], "selfie": ["1.ordered", [30, 3, 32, 32]]}
