@@ -1,0 +1,245 @@
+"""What can be wrong with two domains of images before a network sees them: each check returns Findings.
+
+Images are judged as the networks get them (uint8, one size); what only the files tell comes from Domains.files.
+"""
+
+import contextlib
+import io
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from ganlib.files import printable
+from ganlib.progress import Progress
+from ganlib.reading import NO_IMAGE
+from ganlib.sources import is_image_name
+from ganlib.splits import SPLITS, fingerprints, near_duplicates
+
+with warnings.catch_warnings(action="ignore"):      # of its progress bar, which misses ipywidgets in a notebook
+    from cleanvision import Imagelab
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3     # cleanvision's scores, worse below: its own bounds, but for bright (0.05)
+BLURRED = 0.4       # sharpness, in medians of its domain
+GREY = 0.012        # colourfulness
+STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
+FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
+MEASURES = ["brightness", "contrast", "colourfulness", "sharpness"]
+SIZE = 64           # images at a time
+
+
+class Finding(NamedTuple):
+    """One thing that was found: what it is, how to mend it, and where."""
+
+    check: str              # its name, for scripts
+    level: str              # error (scores would be wrong), warning (training suffers) or note
+    text: str
+    fix: str
+    files: list             # the offenders, each a path, or a tuple of paths that belong together
+    rows: list              # the same as rows of the table `known` (see look_at), for pictures
+
+
+def look_at(images):
+    """A row for each image, A before B and train, val, test in each: the facts of its file, side, the MEASURES, the scores of
+    cleanvision and what the probe says; also the probe's features (N, F)."""
+    files = images.files[images.files.reason == ""]
+    known = pd.concat([files[files.domain == domain].assign(side=side) for side, domain in zip("ab", images.domains)],
+                      ignore_index=True)
+    parts = [part for k in (0, 1) for split in SPLITS for part in getattr(images, split)[k].split(SIZE)]
+    looks, features = [], []
+    with Progress("looking at the images", len(known), unit="images") as progress:
+        for part in parts:
+            looks.append(measure(part).join(score_by_cleanvision(part)))
+            features.append(describe(part))
+            progress.add(len(part))
+    known, features = known.join(pd.concat(looks, ignore_index=True)), torch.cat(features)
+    return known.assign(belongs=probe(features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy())), features
+
+
+class Pictures(torch.utils.data.Dataset):
+    """uint8 (N, 3, H, W) as the Pillow images that cleanvision wants."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return Image.fromarray(self.images[i].permute(1, 2, 0).numpy()), 0
+
+
+def score_by_cleanvision(images):
+    """cleanvision's scores in [0, 1] of darkness, brightness and information: a DataFrame of dark, light, low_information.
+
+    Its other checks do not fit: blur is judged at full size there (at 64 pixels it misses most blurred images), grey by the
+    file's mode alone, and near-duplicates must have the same hash.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        lab = Imagelab(torchvision_dataset=Pictures(images))
+        lab.find_issues({"dark": {}, "light": {}, "low_information": {}}, n_jobs=1, verbose=False)
+    return lab.issues[["dark_score", "light_score", "low_information_score"]].rename(columns=lambda c: c.removesuffix("_score"))
+
+
+def measure(images):
+    """The MEASURES of images, a DataFrame: brightness (mean), contrast (standard deviation of the grey), colourfulness (mean
+    range of the channels), all in 0 .. 1; sharpness: 98th percentile of the absolute Laplacian of the grey, over the contrast."""
+    x = images.float() / 255
+    grey = x.mean(1)
+    contrast = grey.flatten(1).std(1)
+    sharpness = laplace(grey).quantile(0.98, 1) / contrast.clamp(min=1 / 255)
+    columns = x.mean((1, 2, 3)), contrast, (x.amax(1) - x.amin(1)).mean((1, 2)), sharpness
+    return pd.DataFrame(torch.stack(columns, 1).numpy(), columns=MEASURES)
+
+
+def laplace(grey):
+    """Strength of the edges of grey images (N, H, W): the absolute Laplacian, (N, (H - 2) * (W - 2)). (F.conv2d is slower here.)"""
+    middle = grey[:, 1:-1, 1:-1]
+    return (4 * middle - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]).abs().flatten(1)
+
+
+def describe(images):
+    """Features (N, 210) that tell drawings from photographs: an 8x8 thumbnail and quantiles of edges, saturation and
+    brightness, by which the probe and the check of swapped domains go."""
+    x = images.float()
+    grey = x.mean(1)
+    levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
+    edges, colour, light = [values.quantile(levels, 1).T for values in (laplace(grey), (x.amax(1) - x.amin(1)).flatten(1), grey.flatten(1))]
+    parts = F.adaptive_avg_pool2d(x, 8).flatten(1) / 64, (edges + 1).log(), (colour + 1).log(), light / 64
+    return torch.cat(parts, 1).double()
+
+
+def probe(features, is_a, is_train, folds=4):
+    """How much each image looks like its own domain (about 1) or like the other (about -1), (N,): ridge regression on the
+    features, fitted on train, and judging the training images by fits that did not see them."""
+    x = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    x = torch.cat([x, torch.ones(len(x), 1).double()], 1)
+    y, train = torch.from_numpy(np.where(is_a, 1.0, -1.0)), torch.tensor(is_train)
+    fold = torch.where(train, torch.cumsum(train, 0) % folds, -1)
+    out = torch.zeros(len(x)).double()
+    for k in (-1, *range(folds)):
+        fit = train & (fold != k)
+        weight = torch.where(y[fit] > 0, 1 / (y[fit] > 0).sum().clamp(min=1), 1 / (y[fit] < 0).sum().clamp(min=1))[:, None]
+        normal = x[fit].T @ (x[fit] * weight) + 0.05 * torch.eye(x.shape[1]).double()
+        out[fold == k] = x[fold == k] @ torch.linalg.solve(normal, x[fit].T @ (y[fit, None] * weight))[:, 0]
+    return (out * y).numpy()
+
+
+def pick(check, level, known, bad, text, fix):
+    """A Finding on the rows of known where bad is true: a list, empty if there are none."""
+    rows = np.flatnonzero(bad)
+    return [Finding(check, level, text.format(n=len(rows)), fix, known.file.iloc[rows].tolist(), rows.tolist())] if len(rows) else []
+
+
+def check_files(images):
+    """Files that could not be read, and those left out."""
+    bad = images.files[images.files.reason != ""]
+    left = bad.reason.isin(NO_IMAGE) | ~bad.file.map(is_image_name).astype(bool)
+    found = []
+    for level, part, name, text, fix in (
+            (ERROR, bad[~left], "unreadable", "{} images cannot be read", "mend them or take them out"),
+            (NOTE, bad[left], "left_out", "{} files are no images of this data set, and are left out", "nothing, if they should be")):
+        if len(part):
+            files = [f"{f}: {why}" for f, why in zip(part.file, part.reason)]
+            found.append(Finding(name, level, text.format(len(part)), fix, files, []))
+    return found
+
+
+def check_sizes(known, size):
+    """Images that are enlarged, cropped hard, far from the usual size of their domain, or not quite what their file holds."""
+    pixels, small = known.width * known.height, too_small(known, size)
+    usual = pixels.groupby(known.side).transform("median")
+    shape = known.width / known.height / (size[1] / size[0])
+    odd = (pixels > 16 * usual) | (pixels < usual / 16)
+    found = pick("enlarged", WARNING, known, small, f"{{n}} images are smaller than {size[1]}x{size[0]} and get enlarged",
+                 "take them out, or set a smaller image_size")
+    found += pick("proportions", WARNING, known, (shape > 2) | (shape < 0.5), "{n} images are so long that over half of them is cropped "
+                  "off", "crop them yourself, or take them out")
+    found += pick("odd_size", WARNING, known, odd & ~small, "{n} images have over 16 times more or fewer pixels than is usual in their "
+                  "domain", "see whether they belong there")
+    for remark in sorted(set("; ".join(known.remark[known.remark != ""]).split("; ")) - {""}):
+        has = known.remark.str.contains(remark, regex=False)
+        level = WARNING if "frames" in remark else NOTE
+        found += pick("remark", level, known, has, f"{{n}} images: {remark}", "nothing, if this is what you want")
+    return found
+
+
+def too_small(known, size):
+    """Which images are smaller than size (H, W), so that they get enlarged."""
+    return (known.height < size[0]) | (known.width < size[1])
+
+
+def check_quality(known, size):
+    """Very dark, bright, flat, blurred images (other than by being enlarged), and grey ones in colour domains."""
+    flat, dark, bright = known.low_information < FLAT, known.dark < DARK, known.light < BRIGHT
+    blurred = known.sharpness < BLURRED * known.groupby("side").sharpness.transform("median")
+    grey = (known.colourfulness < GREY) & ~dark & ~bright & ~flat
+    common = grey.groupby(known.side).transform("mean") > 0.5
+    look = "look at them; take out what the generator should not learn to make"
+    return (pick("dark", WARNING, known, dark & ~flat, "{n} images are very dark", look)
+            + pick("bright", WARNING, known, bright & ~flat, "{n} images are very bright", look)
+            + pick("flat", WARNING, known, flat, "{n} images show next to nothing", look)
+            + pick("blurred", WARNING, known, blurred & ~flat & ~too_small(known, size), "{n} images are blurred, compared with their domain", look)
+            + pick("grey", WARNING, known, grey & ~common, "{n} images are grey in a domain of colour", look)
+            + pick("grey_domain", NOTE, known, grey & common, "{n} images are grey, most of their domain", "nothing, if the other "
+                   "domain is to be grey too; else the generator has to invent all colour"))
+
+
+def check_copies(known, images):
+    """Exact and near duplicates: in one split, across splits, across domains."""
+    marks = [fingerprints(getattr(images, split)[k]) for k in (0, 1) for split in SPLITS if len(getattr(images, split)[k])]
+    near = near_duplicates(*map(np.concatenate, zip(*marks)))
+    first = known.groupby("sha256").side.transform(lambda rows: rows.index[0]).astype(int)
+    exact = np.array([(i, j) for i, j in zip(first, known.index) if i != j], np.int64).reshape(-1, 2)
+    same_sha = known.sha256.to_numpy()[near[:, 0]] == known.sha256.to_numpy()[near[:, 1]] if len(near) else np.zeros(0, bool)
+    pairs, is_exact = np.concatenate([exact, near[~same_sha]]), np.repeat([True, False], [len(exact), (~same_sha).sum()])
+    side, split = known.side.to_numpy()[pairs], known.split.to_numpy()[pairs]
+    across_side, across_split = side[:, 0] != side[:, 1], split[:, 0] != split[:, 1]
+    found = []
+    for name, level, rows, text, fix in (
+            ("in_both_domains", ERROR, across_side, "pairs of images, one in each domain, are the same picture",
+             "decide which domain each belongs to, and take the other out"),
+            ("leakage", ERROR, across_split & ~across_side, "pairs of images in different splits are the same picture, so that test "
+             "scores reward memory", "take the copies out of val and test, or lay each domain in one folder: copies are then kept together"),
+            ("exact_duplicates", WARNING, ~across_split & ~across_side & is_exact, "pairs of images in one split are equal files",
+             "keep one of each: a copy counts twice in training"),
+            ("near_duplicates", WARNING, ~across_split & ~across_side & ~is_exact, "pairs of images in one split are nearly the same "
+             "picture", "keep one of each, if they are no variations that you want")):
+        if rows.any():
+            files = [tuple(pair) for pair in known.file.to_numpy()[pairs[rows]]]
+            found.append(Finding(name, level, f"{rows.sum()} {text}", fix, files, pairs[rows].tolist()))
+    return found
+
+
+def check_domains(known, features, images):
+    """Domains that are small, unequal, mixed up or swapped."""
+    n_a, n_b = map(len, images.train)
+    found = []
+    for name, n in zip(images.domains, (n_a, n_b)):
+        if n < FEW:
+            found.append(Finding("few_images", WARNING, f"{n} training images of {printable(name)}: the discriminator can learn them by "
+                                 "heart", f"add images, {FEW} at the very least; the study had 3,400", [], []))
+    if max(n_a, n_b) > UNEQUAL * min(n_a, n_b):
+        found.append(Finding("unequal", WARNING, f"{n_a} training images of A against {n_b} of B", "the smaller domain is repeated; add "
+                             "images to it, or take some of the other", [], []))
+    strange = (known.belongs < STRANGE) & (known.low_information >= FLAT)
+    part = known.assign(strange=strange).groupby(["split", "side"]).strange.mean()
+    swapped = [s for s in ("val", "test") if min(part.get((s, side), 0) for side in "ab") > 0.5]
+    for split in swapped:
+        rows = known.split == split
+        found += pick("swapped_split", ERROR, known, rows & strange, f"in {split} the two domains look swapped, compared with train",
+                      f"exchange the two folders of {split}")
+    found += pick("strange", WARNING, known, strange & ~known.split.isin(swapped), "{n} images look more like the other domain",
+                  "look at them; move them, or take them out")
+    train = (known.split == "train").to_numpy()
+    a, b = [features[train & (known.side == side).to_numpy()].mean(0) for side in "ab"]
+    if b[197] - a[197] > 0.4 and b[207] - a[207] > 0.7:     # log of the sharpest edges; upper quartile of brightness, of 4
+        found.append(Finding("swapped_domains", WARNING, f"A ({printable(images.domains[0])}) looks photographed and B "
+                             f"({printable(images.domains[1])}) drawn: in this project A is anime and B is selfie",
+                             f"set domain_a to {printable(images.domains[1])!r}, or mind the names when you read the results", [], []))
+    return found
