@@ -142,8 +142,8 @@ def check_files(images):
     left = bad.reason.isin(NO_IMAGE) | ~bad.file.map(is_image_name).astype(bool)
     found = []
     for level, part, name, text, fix in (
-            (ERROR, bad[~left], "unreadable", "{} images cannot be read", "mend them or take them out"),
-            (NOTE, bad[left], "left_out", "{} files are no images of this data set, and are left out", "nothing, if they should be")):
+            (ERROR, bad[~left], "unreadable", "images that cannot be read: {}", "mend them or take them out"),
+            (NOTE, bad[left], "left_out", "files that are no images of this data set, and are left out: {}", "nothing, if they should be")):
         if len(part):
             files = [f"{f}: {why}" for f, why in zip(part.file, part.reason)]
             found.append(Finding(name, level, text.format(len(part)), fix, files, []))
@@ -156,16 +156,16 @@ def check_sizes(known, size):
     usual = pixels.groupby(known.side).transform("median")
     shape = known.width / known.height / (size[1] / size[0])
     odd = (pixels > 16 * usual) | (pixels < usual / 16)
-    found = pick("enlarged", WARNING, known, small, f"{{n}} images are smaller than {size[1]}x{size[0]} and get enlarged",
+    found = pick("enlarged", WARNING, known, small, f"images smaller than {size[1]}x{size[0]}, which get enlarged: {{n}}",
                  "take them out, or set a smaller image_size")
-    found += pick("proportions", WARNING, known, (shape > 2) | (shape < 0.5), "{n} images are so long that over half of them is cropped "
-                  "off", "crop them yourself, or take them out")
-    found += pick("odd_size", WARNING, known, odd & ~small, "{n} images have over 16 times more or fewer pixels than is usual in their "
-                  "domain", "see whether they belong there")
+    found += pick("proportions", WARNING, known, (shape > 2) | (shape < 0.5), "images so long that over half of them is cropped off: {n}"
+                  , "crop them yourself, or take them out")
+    found += pick("odd_size", WARNING, known, odd & ~small, "images of over 16 times more or fewer pixels than is usual in their "
+                  "domain: {n}", "see whether they belong there")
     for remark in sorted(set("; ".join(known.remark[known.remark != ""]).split("; ")) - {""}):
         has = known.remark.str.contains(remark, regex=False)
         level = WARNING if "frames" in remark else NOTE
-        found += pick("remark", level, known, has, f"{{n}} images: {remark}", "nothing, if this is what you want")
+        found += pick("remark", level, known, has, f"images read with a remark, {remark}: {{n}}", "nothing, if this is what you want")
     return found
 
 
@@ -181,12 +181,13 @@ def check_quality(known, size):
     grey = (known.colourfulness < GREY) & ~dark & ~bright & ~flat
     common = grey.groupby(known.side).transform("mean") > 0.5
     look = "look at them; take out what the generator should not learn to make"
-    return (pick("dark", WARNING, known, dark & ~flat, "{n} images are very dark", look)
-            + pick("bright", WARNING, known, bright & ~flat, "{n} images are very bright", look)
-            + pick("flat", WARNING, known, flat, "{n} images show next to nothing", look)
-            + pick("blurred", WARNING, known, blurred & ~flat & ~too_small(known, size), "{n} images are blurred, compared with their domain", look)
-            + pick("grey", WARNING, known, grey & ~common, "{n} images are grey in a domain of colour", look)
-            + pick("grey_domain", NOTE, known, grey & common, "{n} images are grey, most of their domain", "nothing, if the other "
+    return (pick("dark", WARNING, known, dark & ~flat, "very dark images: {n}", look)
+            + pick("bright", WARNING, known, bright & ~flat, "very bright images: {n}", look)
+            + pick("flat", WARNING, known, flat, "images that show next to nothing: {n}", look)
+            + pick("blurred", WARNING, known, blurred & ~flat & ~too_small(known, size),
+                   "images that are blurred, compared with their domain: {n}", look)
+            + pick("grey", WARNING, known, grey & ~common, "grey images in a domain of colour: {n}", look)
+            + pick("grey_domain", NOTE, known, grey & common, "grey images, most of their domain: {n}", "nothing, if the other "
                    "domain is to be grey too; else the generator has to invent all colour"))
 
 
@@ -202,17 +203,17 @@ def check_copies(known, images):
     across_side, across_split = side[:, 0] != side[:, 1], split[:, 0] != split[:, 1]
     found = []
     for name, level, rows, text, fix in (
-            ("in_both_domains", ERROR, across_side, "pairs of images, one in each domain, are the same picture",
+            ("in_both_domains", ERROR, across_side, "pairs of images, one in each domain, that are the same picture",
              "decide which domain each belongs to, and take the other out"),
-            ("leakage", ERROR, across_split & ~across_side, "pairs of images in different splits are the same picture, so that test "
-             "scores reward memory", "take the copies out of val and test, or lay each domain in one folder: copies are then kept together"),
-            ("exact_duplicates", WARNING, ~across_split & ~across_side & is_exact, "pairs of images in one split are equal files",
+            ("leakage", ERROR, across_split & ~across_side, "pairs of images in different splits that are the same picture, so that "
+             "test scores reward memory", "take the copies out of val and test, or lay each domain in one folder: copies are then kept together"),
+            ("exact_duplicates", WARNING, ~across_split & ~across_side & is_exact, "pairs of equal files in one split",
              "keep one of each: a copy counts twice in training"),
-            ("near_duplicates", WARNING, ~across_split & ~across_side & ~is_exact, "pairs of images in one split are nearly the same "
-             "picture", "keep one of each, if they are no variations that you want")):
+            ("near_duplicates", WARNING, ~across_split & ~across_side & ~is_exact, "pairs of images in one split that are nearly the "
+             "same picture", "keep one of each, if they are no variations that you want")):
         if rows.any():
             files = [tuple(pair) for pair in known.file.to_numpy()[pairs[rows]]]
-            found.append(Finding(name, level, f"{rows.sum()} {text}", fix, files, pairs[rows].tolist()))
+            found.append(Finding(name, level, f"{text}: {rows.sum()}", fix, files, pairs[rows].tolist()))
     return found
 
 
@@ -222,8 +223,8 @@ def check_domains(known, features, images):
     found = []
     for name, n in zip(images.domains, (n_a, n_b)):
         if n < FEW:
-            found.append(Finding("few_images", WARNING, f"{n} training images of {printable(name)}: the discriminator can learn them by "
-                                 "heart", f"add images, {FEW} at the very least; the study had 3,400", [], []))
+            found.append(Finding("few_images", WARNING, f"training images of {printable(name)}: {n}, so few that the discriminator can "
+                                 "learn them by heart", f"add images, {FEW} at the very least; the study had 3,400", [], []))
     if max(n_a, n_b) > UNEQUAL * min(n_a, n_b):
         found.append(Finding("unequal", WARNING, f"{n_a} training images of A against {n_b} of B", "the smaller domain is repeated; add "
                              "images to it, or take some of the other", [], []))
@@ -234,7 +235,7 @@ def check_domains(known, features, images):
         rows = known.split == split
         found += pick("swapped_split", ERROR, known, rows & strange, f"in {split} the two domains look swapped, compared with train",
                       f"exchange the two folders of {split}")
-    found += pick("strange", WARNING, known, strange & ~known.split.isin(swapped), "{n} images look more like the other domain",
+    found += pick("strange", WARNING, known, strange & ~known.split.isin(swapped), "images that look more like the other domain: {n}",
                   "look at them; move them, or take them out")
     train = (known.split == "train").to_numpy()
     a, b = [features[train & (known.side == side).to_numpy()].mean(0) for side in "ab"]

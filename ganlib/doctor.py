@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 import time
+from math import isnan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ def examine(images):
     apart = {"told_apart": round(float((known.belongs[known.split == "train"] > 0).mean()), 4)}
     for name, x, y in (("a_to_b", few[0][::2], few[1][::2]), ("a_to_a", few[0][::2], few[0][1::2]), ("b_to_b", few[1][::2], few[1][1::2])):
         n = min(len(x), len(y))
-        apart[name] = round(sliced_wasserstein(as_float(x[:n]), as_float(y[:n]))["mean"], 1) if n > 1 else None
+        apart[name] = round(sliced_wasserstein(as_float(x[:n]), as_float(y[:n]))["mean"], 1) if n > 1 else float("nan")
     return Diagnosis(known, sorted(findings, key=lambda f: list(MARKS).index(f.level)), apart)
 
 
@@ -137,8 +138,8 @@ def tell(images, diagnosis, cost):
     for letter, kind in zip("AB", list_kinds(images)):
         lowest, usual, highest = zip(kind["width"], kind["height"])
         sizes = "{}x{} pixels".format(*usual) + (" (all)" if lowest == highest else ", from {}x{} to {}x{}".format(*lowest, *highest))
-        lines.append(f"{letter} ({printable(kind['domain'])}): {', '.join(f'{n} {split}' for split, n in kind['images'].items())}; {sizes}; "
-                     + ", ".join(f"{n} {word}" for of in ("modes", "formats") for word, n in kind[of].items()))
+        counts, modes, formats = [", ".join(f"{n} {word}" for word, n in kind[of].items()) for of in ("images", "modes", "formats")]
+        lines.append(f"{letter} ({printable(kind['domain'])}): {counts}; {sizes}; {modes}; {formats}")
     lines += [""]
     for f in diagnosis.findings:
         lines += [f"{MARKS[f.level]}  {f.check}: {f.text}", f"         to do: {f.fix}"]
@@ -154,8 +155,9 @@ def tell(images, diagnosis, cost):
 def to_json(images, diagnosis, cost):
     """The diagnosis as JSON text."""
     findings = [{"check": f.check, "level": f.level, "text": f.text, "fix": f.fix, "files": f.files} for f in diagnosis.findings]
+    apart = {name: None if isnan(value) else value for name, value in diagnosis.apart.items()}     # JSON knows no NaN
     return json.dumps({"data": images.name, "domains": images.domains, "files": list_kinds(images), "notes": images.notes,
-                       "findings": findings, "apart": diagnosis.apart, "cost": cost, "fingerprint": images.fingerprint}, indent=1)
+                       "findings": findings, "apart": apart, "cost": cost, "fingerprint": images.fingerprint}, indent=1)
 
 
 def main(argv=None):

@@ -127,7 +127,8 @@ def refuse_many(facts, data):
 
 def tabulate(facts, left):
     """The facts, with a row for each of the files that are left out, (file, reason)."""
-    table = pd.concat([facts, pd.DataFrame([(printable(f), why) for f, why in left], columns=["file", "reason"])], ignore_index=True).reindex(columns=FACTS)
+    left = pd.DataFrame([(printable(f), why) for f, why in left], columns=["file", "reason"])
+    table = pd.concat([facts, left], ignore_index=True).reindex(columns=FACTS)
     text = ["split", "domain", "mode", "format", "sha256", "remark"]
     return table.assign(**{name: table[name].fillna("").astype(str) for name in text})
 

@@ -130,6 +130,17 @@ def test_data_that_training_refuses_is_looked_at_and_every_unreadable_file_liste
     assert found["left_out"][0].startswith("train/anime/notes.txt: no image")
 
 
+def test_a_few_images_are_enough_to_look_at(clean, tmp_path, capsys):
+    for k, domain in enumerate("AB"):
+        (tmp_path / f"train{domain}").mkdir()
+        for i in range(3):
+            shutil.copy(clean / f"train/{('anime', 'selfie')[k]}/{i:03}.png", tmp_path / f"train{domain}")
+    assert main([str(tmp_path), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)     # no NaN, which is no JSON
+    assert [f["check"] for f in told["findings"]] == ["few_images"] * 2 and told["apart"]["a_to_a"] is None
+    assert told["cost"]["pairs_per_second"] > 0
+
+
 def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
     shutil.copytree(clean, tmp_path / "set")
     for file in (tmp_path / "set").glob("*/selfie/*.png"):
