@@ -65,3 +65,21 @@ def plot_losses(history, names, columns=3):
     panels[0, 0].legend(fontsize=8)
     sns.despine(figure)
     return figure
+
+
+def show_densities(table, columns, by="domain", per_row=4):
+    """How each numeric column of a DataFrame is distributed, a panel a column and a colour for each value of `by`. -> Figure."""
+    rows, last = -(-len(columns) // per_row), len(columns) - 1
+    figure, panels = plt.subplots(rows, per_row, figsize=(8, 0.3 + 1.8 * rows), dpi=100, layout="constrained", squeeze=False)
+    for i, (panel, column) in enumerate(zip(panels.flat, columns)):
+        low, high = table[column].min(), table[column].max()
+        sns.kdeplot(table, x=column, hue=by, fill=True, common_norm=False, clip=(low, high), ax=panel, warn_singular=False)
+        panel.set(ylabel="", yticks=[])
+        if panel.get_legend():
+            handles, words = panel.get_legend().legend_handles, [text.get_text() for text in panel.get_legend().texts]
+            panel.get_legend().remove()
+    for panel in panels.flat[last + 1:]:
+        panel.set_visible(False)
+    figure.legend(handles, words, loc="outside upper left", ncols=len(words), frameon=False)
+    sns.despine(figure, left=True)
+    return figure
