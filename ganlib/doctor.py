@@ -21,7 +21,7 @@ import torch
 
 from ganlib.checks import (ERROR, NOTE, WARNING, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
 from ganlib.config import TrainConfig
-from ganlib.data import load_domains, pair_batches
+from ganlib.data import load_domains, pair_batches, to_float
 from ganlib.files import InputError, printable, write_atomic
 from ganlib.metrics import sliced_wasserstein
 from ganlib.plots import show_grid
@@ -56,12 +56,8 @@ def examine(images):
     apart = {"told_apart": round(float((known.belongs[known.split == "train"] > 0).mean()), 4)}
     for name, x, y in (("a_to_b", few[0][::2], few[1][::2]), ("a_to_a", few[0][::2], few[0][1::2]), ("b_to_b", few[1][::2], few[1][1::2])):
         n = min(len(x), len(y))
-        apart[name] = round(sliced_wasserstein(as_float(x[:n]), as_float(y[:n]))["mean"], 1) if n > 1 else float("nan")
+        apart[name] = round(sliced_wasserstein(to_float(x[:n]), to_float(y[:n]))["mean"], 1) if n > 1 else float("nan")
     return Diagnosis(known, sorted(findings, key=lambda f: list(MARKS).index(f.level)), apart)
-
-
-def as_float(images):
-    return images.float() / 127.5 - 1
 
 
 def list_kinds(images):

@@ -1,8 +1,9 @@
-"""The two pictures that every notebook draws: grids of images and loss curves. Both return the Figure."""
+"""The pictures that notebooks draw: grids of images, loss curves and distributions. All return the Figure."""
 
 import matplotlib.pyplot as plt
 import seaborn as sns
 import torch
+from matplotlib.patches import Patch
 
 from ganlib.data import to_float
 
@@ -69,17 +70,17 @@ def plot_losses(history, names, columns=3):
 
 def show_densities(table, columns, by="domain", per_row=4):
     """How each numeric column of a DataFrame is distributed, a panel a column and a colour for each value of `by`. -> Figure."""
-    rows, last = -(-len(columns) // per_row), len(columns) - 1
+    rows, groups = -(-len(columns) // per_row), list(table[by].unique())
+    colours = dict(zip(groups, sns.color_palette()))
     figure, panels = plt.subplots(rows, per_row, figsize=(8, 0.3 + 1.8 * rows), dpi=100, layout="constrained", squeeze=False)
-    for i, (panel, column) in enumerate(zip(panels.flat, columns)):
-        low, high = table[column].min(), table[column].max()
-        sns.kdeplot(table, x=column, hue=by, fill=True, common_norm=False, clip=(low, high), ax=panel, warn_singular=False)
+    for panel, column in zip(panels.flat, columns):
+        ends = table[column].min(), table[column].max()
+        sns.kdeplot(table, x=column, hue=by, palette=colours, fill=True, common_norm=False, clip=ends, ax=panel, warn_singular=False,
+                    legend=False)
         panel.set(ylabel="", yticks=[])
-        if panel.get_legend():
-            handles, words = panel.get_legend().legend_handles, [text.get_text() for text in panel.get_legend().texts]
-            panel.get_legend().remove()
-    for panel in panels.flat[last + 1:]:
+    for panel in panels.flat[len(columns):]:
         panel.set_visible(False)
-    figure.legend(handles, words, loc="outside upper left", ncols=len(words), frameon=False)
+    figure.legend(handles=[Patch(facecolor=(*colours[group], 0.25), edgecolor=colours[group], label=group) for group in groups],
+                  loc="outside upper left", ncols=len(groups), frameon=False)
     sns.despine(figure, left=True)
     return figure

@@ -113,6 +113,7 @@ def open_zip(path):
 
 
 def too_large(size):
+    """The reason why a file of so many bytes is refused."""
     return f"{size:,} bytes, more than the {MAX_BYTES:,} that are read"
 
 

@@ -4,6 +4,7 @@ import io
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +13,7 @@ from ganlib import InputError
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.decode import decode_image
 from ganlib.faces import DOMAINS, draw_faces
+from ganlib.plots import show_densities
 
 LONG = {f"{split}/{domain}": n for split, n in [("train", 6), ("val", 2), ("test", 3)] for domain in ("zebra", "horse")}
 SHORT = {"trainA": 6, "trainB": 7, "testA": 2, "testB": 3}
@@ -219,3 +221,10 @@ def test_face_depends_on_its_place_and_not_on_how_many_are_drawn(domain):
 def test_faces_name_what_they_cannot_draw(values):
     with pytest.raises(InputError, match=next(iter(values))):
         draw_faces(**({"domain": "anime", "n": 1} | values))
+
+
+def test_densities_of_a_measure_that_is_the_same_everywhere():
+    table = pd.DataFrame({"colourfulness": [0.0] * 4, "contrast": [0.1, 0.2, 0.2, 0.3], "domain": list("xxyy")})
+    figure = show_densities(table, ["colourfulness", "contrast"])
+    assert [text.get_text() for text in figure.legends[0].texts] == ["x", "y"]
+    assert [len(panel.collections) for panel in figure.axes] == [0, 2, 0, 0] and not figure.axes[3].get_visible()

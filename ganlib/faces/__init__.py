@@ -113,6 +113,7 @@ def draw_on_all_cores(tasks):
 
 
 def draw_part(tasks):
+    """What draw_numbered makes of each task."""
     return [draw_numbered(*task) for task in tasks]
 
 

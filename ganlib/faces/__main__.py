@@ -19,6 +19,7 @@ CHUNK = 50    # pictures that a process draws at a time
 
 
 def parse(arguments):
+    """The command's arguments."""
     parser = argparse.ArgumentParser(prog="python -m ganlib.faces", description="Write the built-in faces to a folder: "
                                      "SPLIT/DOMAIN/NNNNN.png, counterparts/SPLIT/DOMAIN/NNNNN.png (the face of that name "
                                      "in the other domain; val and test only) and attributes.csv.")

@@ -6,6 +6,7 @@ are used, never the tails of numpy's normal or beta: the same seed gives the sam
 
 
 def uniform(low=0.0, high=1.0):
+    """Any number between low and high, each as likely."""
     return lambda draw: low + (high - low) * draw()
 
 
@@ -20,6 +21,7 @@ def rank(k, n, low=0.0, high=1.0):
 
 
 def flag(share):
+    """True in this share of the faces."""
     return lambda draw: draw() < share
 
 

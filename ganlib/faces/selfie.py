@@ -17,6 +17,7 @@ JAW = np.array([0, 0, 0, 0, 0.02, 0.07, 0.09, 0.02])    # how far a square jaw w
 
 
 def strand_tones(hair, n, rng):
+    """Colours of n strands, lighter and darker than the hair."""
     return [mix(hair, (255, 236, 214) if s > 0 else BLACK, abs(s)) for s in (rng.random(n) * 0.66 - 0.46).tolist()]
 
 
