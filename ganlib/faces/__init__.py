@@ -103,10 +103,11 @@ def draw_on_all_cores(tasks):
         yield from map(draw_part, parts)
         return
     # Forked, since other ways run a script's own lines again, and the painters need no thread of this process.
-    with (warnings.catch_warnings(action="ignore", category=DeprecationWarning),
-          ProcessPoolExecutor(cores, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool):
+    with ProcessPoolExecutor(cores, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
-            yield from pool.map(draw_part, parts)
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                drawn = pool.map(draw_part, parts)
+            yield from drawn
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
