@@ -111,6 +111,10 @@ def test_near_duplicates_survive_saving_scaling_and_light_and_others_are_none():
     changed = [Image.open(file), faces[1].resize((40, 40)).resize((64, 64)), faces[2].point(lambda v: v * 0.6 + 20)]
     images = np.stack([np.asarray(x.convert("RGB")).transpose(2, 0, 1) for x in faces + changed])
     assert near_duplicates(*fingerprints(images)).tolist() == [[0, 12], [1, 13], [2, 14]]
+    many = draw_faces("selfie", 500, 32)[0].transpose(0, 3, 1, 2)
+    assert near_duplicates(*fingerprints(many)).tolist() == []
+    copies = np.concatenate([many[:2], many[:2], many[:1], np.zeros((2, 3, 32, 32), np.uint8)])     # black shows nothing
+    assert near_duplicates(*fingerprints(copies)).tolist() == [[0, 2], [1, 3], [0, 4]]
 
 
 @pytest.mark.parametrize("files, groups", [
@@ -167,6 +171,13 @@ def test_cache_knows_when_a_file_or_the_size_changed(flat, small_memory):
     (flat / MANIFEST).unlink()
     Image.new("RGB", (48, 48), "red").save(flat / "selfie/00.png")
     assert load_domains(flat, 32).fingerprint != before.fingerprint
+    split = flat.with_name("split")
+    for domain in ("anime", "selfie"):
+        (split / "train").mkdir(parents=True, exist_ok=True)
+        (flat / domain).rename(split / "train" / domain)
+    before = load_domains(split, 32)
+    Image.new("RGB", (48, 48), "blue").save(split / "train/selfie/00.png")      # no manifest tells of it here
+    assert load_domains(split, 32).fingerprint != before.fingerprint
 
 
 def test_interrupted_or_failed_reading_leaves_no_cache(flat, small_memory, monkeypatch):
