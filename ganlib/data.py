@@ -71,6 +71,8 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     if not isinstance(data, (str, Path)) or not str(data):
         raise InputError(f"data {data!r}: expected \"builtin\", the path of a folder or zip, or hf:OWNER/NAME")
     if data == "builtin":
+        if domain_a not in ("", DOMAINS[0]):
+            raise InputError(f"domain_a {domain_a!r}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty")
         return draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
     return make_domains(*read_files(data, size, domain_a, strict))
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 import pandas as pd
@@ -43,9 +44,10 @@ def decode_image(content, size):
         if image.getexif().get(0x0112, 1) not in (0, 1):
             remarks.append("turned as its EXIF says")
         image = ImageOps.exif_transpose(image)
+        facts |= {"width": image.width, "height": image.height}
         if image.mode.startswith(("I", "F")):   # 16 bits of grey, or numbers: convert("RGB") would clip them to white
             values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-            top = 65535.0 if image.mode.startswith("I") else 1.0 if values.max() <= 1 else 255.0
+            top = 65535.0 if image.mode.startswith("I;") or values.max() > 255 else 255.0 if image.mode == "I" or values.max() > 1 else 1.0
             image = Image.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -86,7 +88,7 @@ def allocate(n, size, folder, name):
 def decode_all(names, read, size, folder, name, tick):
     """Decode files in their order: (uint8 (N, 3, H, W) of those that could be read, the facts of all)."""
     out, facts, n = allocate(len(names), size, folder, name), [], 0
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         warnings.simplefilter("ignore")     # of Pillow, about oddities of files that it reads all the same
         for i in range(0, len(names), CHUNK):
             for pixels, found in pool.map(lambda f: examine_file(f, read, size), names[i:i + CHUNK]):
@@ -101,7 +103,7 @@ def decode_all(names, read, size, folder, name, tick):
 def reorder(images, order, folder, name):
     """images[order] without a second copy in memory of what lies on disk."""
     if (order == np.arange(len(order))).all():
-        return images
+        return images[:len(order)]
     out = allocate(len(order), images.shape[2:], folder, name)
     for i in range(0, len(order), CHUNK):
         out[i:i + CHUNK] = images[order[i:i + CHUNK]]
@@ -121,14 +123,15 @@ def digest(images):
 class Cache:
     """A folder of reports/cache for the decoded images of one data set, at one size, as its files are now.
 
-    Built under another name and renamed when it is whole. Small data sets have none. Any of them may be deleted.
+    Built under another name and renamed when it is whole. Small data sets have none. Any of them may be deleted. others:
+    the files that are not decoded, with the reason.
     """
 
-    def __init__(self, source, plan, size):
-        key = json.dumps([VERSION, size, [(*entry, source.files[entry[2]]) for entry in plan]])    # ASCII: any name will do
+    def __init__(self, source, plan, others, size):
+        key = json.dumps([VERSION, size, [(*entry, source.files[entry[2]]) for entry in plan], others])    # ASCII: any name will do
         name = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[:40]
         self.folder = CACHE / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-        self.part = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.part")
+        self.part = self.folder.with_name(f".{self.folder.name}.{get_ident()}.{os.getpid()}.part")
         self.images, self.needed = len(plan), len(plan) * 3 * size[0] * size[1]
         self.wanted = self.needed > CACHE_ABOVE
 
@@ -153,23 +156,38 @@ class Cache:
     def save(self, final, arrays, facts, notes):
         """Give back what was decoded, with its digests; if it lies in the part folder, keep that as the Cache `final`."""
         digests = {domain: digest(images) for domain, images in arrays.items()}
-        if not self.wanted:
-            return arrays, facts, notes, digests
-        facts.to_csv(self.part / "files.csv", index=False)
-        parts = {domain: (Path(getattr(images, "filename", "")).name, images.shape) for domain, images in arrays.items()}
-        write_atomic(self.part / "cache.json", json.dumps({"arrays": parts, "notes": notes, "digests": digests}))
+        if self.wanted:
+            for images in arrays.values():
+                if isinstance(images, np.memmap):
+                    images.flush()
+            parts = {domain: (Path(getattr(images, "filename", "")).name, images.shape) for domain, images in arrays.items()}
+            write_atomic(self.part / "cache.json", json.dumps({"arrays": parts, "notes": notes, "digests": digests,
+                                                               "facts": facts.to_dict("list")}))
+            return self.move(final, self.part) or (arrays, facts, notes, digests)
+        return arrays, facts, notes, digests
+
+    def move(self, final, folder=None):
+        """Rename this Cache, or the folder, to be the Cache `final`; what that holds then, or None."""
+        if final.read() is None:
+            shutil.rmtree(final.folder, ignore_errors=True)     # damaged, if there is one
         with suppress(OSError):     # another process was quicker: its folder is the same
-            self.part.rename(final.folder)
-        return final.load()
+            (folder or self.folder).rename(final.folder)
+        return final.read()
 
     def load(self):
-        """(arrays by domain, mapped from disk; facts; notes; digests), or None where there is none."""
-        if not (self.wanted and (self.folder / "cache.json").exists()):
+        """(arrays by domain, mapped from disk; facts; notes; digests), or None where there is none, or one that is damaged."""
+        return self.read() if self.wanted else None
+
+    def read(self):
+        """What load gives, of a Cache that may be smaller than those that are wanted."""
+        try:
+            kept = json.loads((self.folder / "cache.json").read_text())
+            arrays = {domain: map_images(self.folder / name, shape) for domain, (name, shape) in kept["arrays"].items()}
+            return arrays, pd.DataFrame(kept["facts"], columns=FACTS), kept["notes"], kept["digests"]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        kept = json.loads((self.folder / "cache.json").read_text())
-        arrays = {domain: np.memmap(self.folder / name, np.uint8, "c", shape=tuple(shape))
-                  for domain, (name, shape) in kept["arrays"].items()}
-        text = dict.fromkeys(["split", "domain", "file", "mode", "format", "sha256", "remark", "reason"], str)
-        facts = pd.read_csv(self.folder / "files.csv", dtype=text, na_values={n: [""] for n in ("width", "height", "bytes")},
-                            keep_default_na=False)
-        return arrays, facts, kept["notes"], kept["digests"]
+
+
+def map_images(path, shape):
+    """The images (N, 3, H, W) in a file of the cache; what is changed in them is changed in memory alone."""
+    return np.memmap(path, np.uint8, "c", shape=tuple(shape)) if shape[0] else np.empty(shape, np.uint8)

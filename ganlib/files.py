@@ -19,8 +19,9 @@ class InputError(ValueError):
 
 
 def printable(text):
-    """The text on one line: what a terminal or page cannot show (line breaks, lone surrogates) as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    """The text on one line: what a terminal or page cannot show (line breaks, lone surrogates) as an escape, so that no two
+    texts look alike."""
+    return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def explain_no_space(error, path):

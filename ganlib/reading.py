@@ -1,15 +1,18 @@
 """A data set of files as arrays: find its layout, decode each image once, settle which split each belongs to."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 
 from ganlib.decode import FACTS, Cache, decode_all, reorder
 from ganlib.files import InputError, printable
 from ganlib.progress import Progress
-from ganlib.sources import LAYOUTS, group_files, is_image_name, open_source
+from ganlib.sources import LAYOUTS, MANIFEST, group_files, is_image_name, open_source
 from ganlib.splits import SPLITS, assign, group, read_manifest, write_manifest
 
 NO_IMAGE = "outside the layout", "not in the manifest"   # reasons that say nothing of the file itself
+UNLISTED = "?"      # the split of a file that is not in the manifest
 
 
 def read_files(data, size, domain_a, strict=True):
@@ -19,27 +22,32 @@ def read_files(data, size, domain_a, strict=True):
     source = open_source(data)
     groups, outside = group_files(source.files)
     names = check_domains(data, groups, domain_a)
-    flat = all(split == "" for split, _ in groups)
-    rows = read_manifest(source.manifest, source.files) if flat else None
-    cache = Cache(source, plan(groups, rows), size)
+    manifest = source.manifest if all(split == "" for split, _ in groups) else None
+    rows, written = read_manifest(manifest, source.files, strict), []
+    others = source.refused + [(f, NO_IMAGE[0]) for f in outside]
+    cache = final = Cache(source, plan(groups, rows), others, size)
     found = cache.load()
-    if found and strict:
-        refuse_many(found[1], data)
-    if found is None:
-        with cache as folder, Progress(f"reading {printable(source.name)}", cache.images, unit="images") as progress:
-            arrays, facts, notes = decode_domains(source, plan(groups, rows), names, size, folder, progress, data, strict)
-            if flat and rows is None:
-                notes.append(write_manifest(source.manifest, facts))
-                rows = read_manifest(source.manifest, source.files)
-            listed, read = {f for files in groups.values() for f in files}, set(facts.file)
-            left = source.refused + [(f, NO_IMAGE[0]) for f in outside]
-            left += [(f, NO_IMAGE[1]) for f in sorted(listed) if printable(f) not in read]
-            facts = tabulate(facts, left)
-            hidden = len(source.files) - len(listed) - len(outside)
-            found = cache.save(Cache(source, plan(groups, rows), size), arrays, facts, notes + passed_over(facts, hidden))
+    with cache if found is None else nullcontext() as folder:
+        if found is None:
+            with Progress(f"reading {printable(source.name)}", cache.images, unit="images") as progress:
+                arrays, facts, notes = decode_domains(source, plan(groups, rows), names, size, folder, progress, data, strict)
+            facts = tabulate(facts, others)
+        elif strict:
+            refuse_many(found[1], data)
+        if manifest and rows is not None:
+            written = [f"the splits are those of {manifest.name}; delete it to split anew"]
+        elif manifest and strict:   # who only looks leaves nothing behind
+            written = [write_manifest(manifest, facts if found is None else found[1])]
+            rows = read_manifest(manifest, source.files)
+            final = Cache(source, plan(groups, rows), others, size)
+        if found is None:
+            hidden = len(source.files) - sum(map(len, groups.values())) - len(outside) - sum(f.endswith(MANIFEST) for f in source.files)
+            found = cache.save(final, arrays, facts, notes + passed_over(facts, hidden))
+        elif final is not cache:
+            found = cache.move(final) or found
     arrays, facts, notes, digests = found
     a_is = f"A is {printable(names[0])}, B is {printable(names[1])}" + ("" if domain_a else " (by alphabet; domain_a chooses)")
-    return source.name, names, arrays, facts, [a_is, *notes], digests
+    return source.name, names, arrays, facts, [a_is, *notes, *written], digests
 
 
 def check_domains(data, groups, domain_a):
@@ -56,16 +64,14 @@ def check_domains(data, groups, domain_a):
 
 
 def plan(groups, rows):
-    """[(domain, split, file, sha256 if a manifest's rows tell it)] in the order in which images are decoded and kept."""
+    """[(domain, split, file, sha256)] in the order in which images are decoded and kept. Where a manifest's rows tell the
+    split they tell the sha256 too, and a file that is in none of them has the split UNLISTED."""
     entries = []
     for (split, domain), files in groups.items():
         for f in files:
-            if rows is None:
-                entries.append((domain, split, f, ""))
-            elif printable(f) in rows:
-                sha256, written = rows[printable(f)]
-                entries.append((domain, written, f, sha256))
-    return sorted(entries, key=lambda e: (e[0], ("", *SPLITS).index(e[1]), e[2]))
+            sha256, written = ("", split) if rows is None else rows.get(printable(f), ("", UNLISTED))
+            entries.append((domain, written, f, sha256))
+    return sorted(entries, key=lambda e: (e[0], ("", *SPLITS, UNLISTED).index(e[1]), e[2]))
 
 
 def decode_domains(source, entries, names, size, folder, progress, data, strict):
@@ -75,8 +81,10 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict)
         mine = [e for e in entries if e[0] == domain]
         images, facts = decode_all([e[2] for e in mine], source.read, size, folder, f"{k}.decoded", progress.add)
         facts = pd.DataFrame(facts, columns=FACTS).assign(domain=domain, split=[e[1] for e in mine])
-        for (_, _, file, sha256), found in zip(mine, facts.sha256):
-            if sha256 and found != sha256:
+        facts.loc[(facts.split == UNLISTED) & (facts.reason == ""), "reason"] = NO_IMAGE[1]
+        facts.loc[facts.split == UNLISTED, "split"] = ""
+        for (_, _, file, sha256), found, reason in zip(mine, facts.sha256, facts.reason):
+            if sha256 and found != sha256 and not reason:
                 raise InputError(f"manifest {source.manifest}: {printable(file)} has changed since it was written; put the old "
                                  "file back, or delete the manifest to split anew")
         tables.append(facts)
@@ -92,7 +100,8 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict)
 
 
 def settle(facts, images, domain, data):
-    """Give every readable image of a domain a split, in facts; returns (their order by split, notes)."""
+    """Give every readable image of a domain a split, in facts; returns (their order by split, notes). In images, those that
+    the manifest does not list come last."""
     good = facts.index[facts.reason == ""]
     split = facts.split[good].to_numpy(object)
     unsplit, notes = (split == "").any(), []
@@ -105,7 +114,7 @@ def settle(facts, images, domain, data):
             raise InputError(f"data {printable(data)}: {len(loose)} readable images of domain {printable(domain)} in train; expected 3 or more, or "
                              "images in val and test")
         digests = facts.sha256[good].to_numpy()[loose]
-        split[loose] = assign(digests, group(images[loose] if len(loose) < len(images) else images, digests), missing)
+        split[loose] = assign(digests, group(images, loose, digests), missing)
         for s in missing:
             n = int((split == s).sum())
             if not n or not (split == "train").any():

@@ -124,13 +124,15 @@ def open_hub(name):
         import datasets
     except ImportError:
         raise InputError(f"data hf:{name}: needs the package datasets; install it: pip install 'datasets>=4'") from None
+    if not name:
+        raise InputError("data hf: names no data set; expected hf:OWNER/NAME, or hf:FOLDER")
     try:
-        splits = datasets.load_dataset(name)
+        splits = datasets.load_dataset(str(Path(name).expanduser()) if name.startswith("~") else name)
     except Exception as error:  # the library raises its own, the hub's, requests' and the file system's
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise InputError(f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or download "
                          "it elsewhere and give its folder: hf:FOLDER") from None
-    rows, raw = {}, {}   # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
+    rows, raw, refused = {}, {}, []   # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
     for split, table in splits.items():
         columns = [c for c, kind in table.features.items() if isinstance(kind, datasets.Image)]
         labels = [c for c, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
@@ -140,9 +142,12 @@ def open_hub(name):
         if len(columns) == 2:
             rows |= {f"{split}/{c}/{i:06}.row": (split, i, c) for c in columns for i in range(len(table))}
         elif len(columns) == 1 and len(labels) == 1:
-            words = table.features[labels[0]].int2str
-            rows |= {f"{split}/{words(label)}/{i:06}.row": (split, i, columns[0])
-                     for i, label in enumerate(table[labels[0]]) if label is not None}
+            words = [re.sub(r"[/\\]", "-", word).lstrip(".") for word in table.features[labels[0]].names]    # a part of a path
+            for i, label in enumerate(table[labels[0]]):
+                if label is None or label < 0:
+                    refused.append((f"{split}/{i:06}.row", "no label"))
+                else:
+                    rows[f"{split}/{words[label]}/{i:06}.row"] = split, i, columns[0]
         else:
             raise InputError(f"data hf:{name}: {len(columns)} image columns and {len(labels)} label columns in {split} "
                              f"({', '.join(table.features)}); expected two of images, or one of images and one of labels")
@@ -155,7 +160,7 @@ def open_hub(name):
         return cell["bytes"] or Path(cell["path"]).read_bytes()
 
     identity = {split: table._fingerprint for split, table in splits.items()}
-    return Source(name.rstrip("/").rpartition("/")[2], {f: (identity[f.split("/")[0]],) for f in rows}, read, [], None)
+    return Source(name.rstrip("/").rpartition("/")[2], {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)
 
 
 def group_files(files):

@@ -21,12 +21,13 @@ HASH_BITS = 8       # of 64 in which the perceptual hashes of near-duplicates ma
 DIFFERENCE = 0.17    # ... and how far their thumbnails may lie apart, in standard deviations
 
 
-def fingerprints(images):
+def fingerprints(images, rows=None):
     """What near-duplicates are found by: perceptual hashes (N,) uint64 (imagehash.phash) and thumbnails (N, 768) uint8,
-    16x16 pixels of RGB, of uint8 images (N, 3, H, W)."""
-    hashes, thumbs = np.empty(len(images), np.uint64), np.empty((len(images), 768), np.uint8)
-    for i in range(0, len(images), 256):
-        part = torch.as_tensor(np.asarray(images[i:i + 256]))
+    16x16 pixels of RGB, of uint8 images (N, 3, H, W), or of those in the given rows."""
+    rows = np.arange(len(images)) if rows is None else rows
+    hashes, thumbs = np.empty(len(rows), np.uint64), np.empty((len(rows), 768), np.uint8)
+    for i in range(0, len(rows), 256):
+        part = torch.as_tensor(np.asarray(images[rows[i:i + 256]]))
         thumbs[i:i + 256] = F.adaptive_avg_pool2d(part.float(), 16).round().flatten(1).numpy()
         for k, x in enumerate(part.permute(0, 2, 3, 1).numpy()):
             bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(x))).hash
@@ -63,10 +64,10 @@ def standardise(thumbs):
     return (thumbs - thumbs.mean(1, keepdims=True)) / thumbs.std(1, keepdims=True)
 
 
-def group(images, digests):
-    """Label (n,) of the group that each of n images is in: equal files and near-duplicates together, in chains too."""
+def group(images, rows, digests):
+    """Label (n,) of the group that each image in n rows is in: equal files and near-duplicates together, in chains too."""
     same = pd.Series(range(len(digests))).groupby(list(digests)).transform("first").to_numpy()
-    pairs = np.concatenate([near_duplicates(*fingerprints(images)), np.stack([np.arange(len(same)), same], 1)])
+    pairs = np.concatenate([near_duplicates(*fingerprints(images, rows)), np.stack([np.arange(len(same)), same], 1)])
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(same), len(same)))
     return connected_components(links, directed=False)[1]
 
@@ -85,11 +86,16 @@ def assign(digests, groups, missing):
         if to:
             split[member] = to
             room[to] -= len(member)
+    for to in missing:      # where no group is as small as its room: the smallest that is left, as long as train keeps one
+        left = [member for member in by_content if split[member[0]] == "train"]
+        if not (split == to).any() and len(left) > 1:
+            split[min(left, key=len)] = to
     return split
 
 
-def read_manifest(path, files):
-    """{file as it is printed: (sha256, split)} of a manifest, None where there is none. InputError where it does not fit the files."""
+def read_manifest(path, files, strict=True):
+    """{file as it is printed: (sha256, split)} of a manifest, None where there is none. InputError where it cannot be used,
+    or, if strict, has files that are not there."""
     if path is None or not path.exists():
         return None
     again = "put it right, or delete it to split anew"
@@ -99,14 +105,16 @@ def read_manifest(path, files):
     except (KeyError, ValueError, OSError) as error:
         raise InputError(f"manifest {path}: expected a CSV with the columns file, sha256, split "
                          f"({printable(error)}); {again}") from None
+    if not rows:
+        raise InputError(f"manifest {path}: no row in it; {again}")
     there = set(map(printable, files))
     for file, (_, split) in rows.items():
         if split not in SPLITS:
             raise InputError(f"manifest {path}: split {split!r} of {file}, expected one of {SPLITS}; {again}")
-        if file not in there:
-            raise InputError(f"manifest {path}: {file} is in it, but not in the data; put the file back, or "
+        if strict and file not in there:
+            raise InputError(f"manifest {path}: {file} is in it, but not in the data; put the file back, take its row out, or "
                              "delete the manifest to split anew")
-    return rows
+    return {file: row for file, row in rows.items() if file in there}
 
 
 def write_manifest(path, facts):
@@ -117,5 +125,5 @@ def write_manifest(path, facts):
         write_atomic(path, text.getvalue())
     except (OSError, InputError) as error:
         return (f"the splits could not be written to {path} ({printable(error)}); they come from the files' contents, and "
-                "stay as they are while the files do")
+                "stay as they are while the files and image_size do")
     return f"the splits are written down in {path.name} and stay as they are; delete it to split anew"

@@ -167,7 +167,7 @@ def test_odd_files_are_read_rightly(sound):
         assert files.remark[row] == remark, key
 
 
-def test_bad_files_are_reported_with_path_and_reason(sound):
+def test_bad_files_are_reported_with_path_and_reason(sound, monkeypatch):
     for key, (content, _) in REFUSED.items():
         (sound / "trainB" / key).write_bytes(content)
     (sound / "trainB/folder.png").mkdir()
@@ -177,6 +177,8 @@ def test_bad_files_are_reported_with_path_and_reason(sound):
     (sound / "trainB/round").symlink_to("..")
     os.mkfifo(sound / "trainB/pipe.png")
     (sound / "README.md").write_text("about")
+    monkeypatch.setattr(sources, "MAX_BYTES", 50_000)
+    (sound / "trainB/large.png").write_bytes(bytes(60_000))
     with pytest.raises(InputError, match="images cannot be read, more than 1 %"):
         load_domains(sound, 24)
     facts = load_domains(sound, 24, strict=False).files
@@ -187,7 +189,8 @@ def test_bad_files_are_reported_with_path_and_reason(sound):
     assert "symbolic links" in reasons["trainB/itself.png"] and "No such file" in reasons["trainB/nowhere.png"]
     assert reasons["trainB/round"] == "a link back to a folder that it lies in"
     assert reasons["trainB/pipe.png"] == "neither a file nor a folder" and reasons["README.md"] == "outside the layout"
-    assert len(facts) == len(facts.file.unique()) == 10 + len(REFUSED) + 6
+    assert reasons["trainB/large.png"] == "60,000 bytes, more than the 50,000 that are read"
+    assert len(facts) == len(facts.file.unique()) == 10 + len(REFUSED) + 7
 
 
 def test_files_and_folders_without_permission(sound):

@@ -145,6 +145,13 @@ def test_export_is_whole_and_refuses_what_is_there(tmp_path, capsys):
     assert not (tmp_path / "set/counterparts/train").exists() and len(list(tmp_path.iterdir())) == 1
 
 
+def test_export_refuses_the_folder_one_is_in_and_a_negative_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["."]) == 2 and "the folder that you are in" in capsys.readouterr().err
+    with pytest.raises(InputError, match="seed: got -1"):
+        draw_faces("anime", 1, 16, seed=-1)
+
+
 def test_export_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("")
     assert main([str(tmp_path / "file" / "set"), "--eval", "1"]) == 2

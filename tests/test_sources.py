@@ -57,9 +57,10 @@ def test_splits_stay_when_files_are_added_and_come_again_without_the_manifest(fl
     assert splits_of(data) == before | {"anime/new.png": ""} and "1 file left out: not in the manifest" in data.notes
     (flat / "anime/new.png").unlink()
     (flat / MANIFEST).unlink()
-    for file in sorted(flat.glob("selfie/*.png")):      # other names, same contents
-        file.rename(file.with_name(f"x{file.name}"))
-    assert {f.replace("/x", "/"): s for f, s in splits_of(load_domains(flat, 32)).items()} == before
+    for i in range(30):     # other names in another order, same contents
+        (flat / f"selfie/{i:02}.png").rename(flat / f"selfie/x{99 - i}.png")
+    after = splits_of(load_domains(flat, 32))
+    assert {f"selfie/{i:02}.png": after[f"selfie/x{99 - i}.png"] for i in range(30)}.items() <= before.items()
 
 
 @pytest.mark.parametrize("spoil, message", [
@@ -75,6 +76,44 @@ def test_manifest_that_does_not_fit_is_refused(flat, spoil, message):
     with pytest.raises(InputError, match=message) as caught:
         load_domains(flat, 32)
     assert MANIFEST in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_looking_leaves_no_manifest_and_hides_nothing_the_second_time(flat):
+    for i in range(10):
+        (flat / f"anime/bad{i}.png").write_bytes(b"no image")
+    for _ in range(2):
+        assert len(load_domains(flat, 32, strict=False).skipped) == 10 and not (flat / MANIFEST).exists()
+    for i in range(8):
+        (flat / f"anime/bad{i}.png").unlink()
+    trained = load_domains(flat, 32)
+    for _ in range(2):      # the manifest lists neither the broken files nor the new one; only the new one's reason is that
+        Image.new("RGB", (40, 40), "red").save(flat / "anime/new.png")
+        data = load_domains(flat, 32, strict=False)
+        reasons = dict(data.skipped.values)
+        assert set(reasons) == {"anime/bad8.png", "anime/bad9.png", "anime/new.png"}
+        assert reasons["anime/bad8.png"].startswith("no image") and reasons["anime/new.png"] == "not in the manifest"
+        assert data.fingerprint == trained.fingerprint and not any("hidden" in note for note in data.notes)
+        assert f"the splits are those of {MANIFEST}; delete it to split anew" in data.notes
+    (flat / "anime/03.png").write_bytes(b"broken")
+    (flat / "anime/04.png").unlink()
+    assert "anime/03.png" in set(load_domains(flat, 32, strict=False).skipped.file)     # the doctor sees it all
+    with pytest.raises(InputError, match="anime/04.png is in it, but not in the data; put the file back, take its row out"):
+        load_domains(flat, 32)
+
+
+def test_names_that_look_alike_are_told_apart(flat):
+    for i, name in enumerate(("a\nb.png", "a\\nb.png")):
+        (flat / "anime" / f"{i:02}.png").rename(flat / "anime" / name)
+    assert load_domains(flat, 32).fingerprint == load_domains(flat, 32).fingerprint
+
+
+def test_few_pictures_with_copies_are_split_all_the_same(tmp_path):
+    for domain in ("anime", "selfie"):
+        (tmp_path / domain).mkdir()
+        for i, face in enumerate(draw_faces(domain, 7, 40)[0]):
+            for name in (f"{i}.png", f"again{i}.png"):
+                Image.fromarray(face).save(tmp_path / domain / name)
+    assert load_domains(tmp_path, 32).counts().values.tolist() == [[10, 2, 2]] * 2
 
 
 def test_flat_zip_has_its_manifest_beside_it(flat, tmp_path):
@@ -180,6 +219,43 @@ def test_cache_knows_when_a_file_or_the_size_changed(flat, small_memory):
     assert load_domains(split, 32).fingerprint != before.fingerprint
 
 
+def test_cache_at_the_limit_and_of_what_the_doctor_looked_at(flat, small_memory, monkeypatch):
+    (flat / "anime/bad.png").write_bytes(b"no image")
+    monkeypatch.setattr(decode, "CACHE_ABOVE", 73 * 3 * 32 * 32)    # 73 can be read, 74 are there
+    data = load_domains(flat, 32)
+    (flat / MANIFEST).unlink()
+    assert load_domains(flat, 32, strict=False).fingerprint == data.fingerprint
+    monkeypatch.setattr(decode, "decode_image", None)
+    assert load_domains(flat, 32).fingerprint == data.fingerprint and (flat / MANIFEST).exists()    # training does not decode again
+    assert load_domains(flat, 32).fingerprint == data.fingerprint
+
+
+def spoil_json(folder):
+    (folder / "cache.json").write_text("{")
+
+
+def cut_an_array(folder):
+    os.truncate(folder / "0.ordered", 1000)
+
+
+@pytest.mark.parametrize("spoil", [spoil_json, cut_an_array, lambda folder: (folder / "1.ordered").unlink(),
+                                   lambda folder: (folder / "cache.json").unlink()])
+def test_damaged_cache_is_made_anew(flat, small_memory, spoil, monkeypatch):
+    before = load_domains(flat, 32)
+    spoil(next(small_memory.iterdir()))
+    assert load_domains(flat, 32).fingerprint == before.fingerprint
+    assert [len(list(folder.iterdir())) for folder in small_memory.iterdir()] == [3]
+    monkeypatch.setattr(decode, "decode_image", None)       # it is whole again
+    assert load_domains(flat, 32).fingerprint == before.fingerprint
+
+
+def test_cache_of_another_version_is_not_read(flat, small_memory, monkeypatch):
+    load_domains(flat, 32)
+    monkeypatch.setattr(decode, "VERSION", decode.VERSION + 1)
+    load_domains(flat, 32)
+    assert len(list(small_memory.iterdir())) == 2
+
+
 def test_interrupted_or_failed_reading_leaves_no_cache(flat, small_memory, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
@@ -232,6 +308,17 @@ def test_data_set_of_the_hub_with_two_image_columns(tmp_path, hub):
         load_domains(f"hf:{tmp_path / 'none'}", 32)
 
 
+def test_rows_of_the_hub_without_a_label_and_labels_with_a_slash(tmp_path, hub):
+    import datasets
+    files = sorted((hub / "train").rglob("*.png"))
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["drawn/anime", ".photo"])})
+    rows = {"image": [str(f) for f in files], "label": [-1, None, *[int(f.parent.name == "selfie") for f in files[2:]]]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "some/data/full-00000-of-00001.parquet")
+    data = load_domains(f"hf:{tmp_path / 'some'}", 32)      # its only split is called neither train nor anything else
+    assert data.domains == ("drawn-anime", "photo") and data.counts().to_numpy().sum() == 22
+    assert set(data.skipped.reason) == {"no label"} and len(data.skipped) == 2
+
+
 def test_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -249,6 +336,7 @@ def test_truth_is_for_scoring_only(faces, flat):
     assert truth.a.shape == truth.b.shape == (5, 3, 32, 32) and truth.a.dtype == torch.uint8
     expected = draw_counterparts("anime", 5, 32, 0, "test").transpose(0, 3, 1, 2)
     assert np.array_equal(truth.b, expected)    # the selfies of the anime faces
+    assert np.array_equal(truth.a, draw_counterparts("selfie", 5, 32, 0, "test").transpose(0, 3, 1, 2))
     with pytest.raises(InputError, match="split"):
         load_truth(faces, "train")
     with pytest.raises(InputError, match="counterparts of its images are known to nobody"):
@@ -260,7 +348,7 @@ def test_truth_is_for_scoring_only(faces, flat):
     assert not any(word in (Path(decode.__file__).parent / f).read_text() for f in training for word in ("load_truth", "counterparts"))
 
 
-def test_cache_is_json_and_csv_beside_plain_arrays(flat, small_memory):
+def test_cache_is_json_beside_plain_arrays(flat, small_memory):
     load_domains(flat, 32)
     kept = json.loads(next(small_memory.glob("*/cache.json")).read_text())
     assert kept["arrays"] == {"anime": ["0.ordered", [43, 3, 32, 32]], "selfie": ["1.ordered", [30, 3, 32, 32]]}

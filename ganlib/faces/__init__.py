@@ -48,11 +48,11 @@ CHUNK = 50    # faces that a process draws at a time
 SHARED, ANIME_ONLY, SELFIE_ONLY = tuple(SHARED_SPECS), tuple(ANIME_SPECS), tuple(SELFIE_SPECS)
 
 
-def check(domain, split="train", n=1, size=16, splits=SPLITS):
+def check(domain, split="train", n=1, size=16, seed=0, splits=SPLITS):
     """Raise InputError, one line that names the argument, for one that cannot be drawn."""
     for name, value, good, expected in (("domain", domain, domain in DOMAINS, f"one of {DOMAINS}"),
                                         ("split", split, split in splits, f"one of {splits}"),
-                                        ("n", n, n >= 1, "at least 1"), ("size", size, size >= 16, "at least 16")):
+                                        ("n", n, n >= 1, "at least 1"), ("size", size, size >= 16, "at least 16"), ("seed", seed, seed >= 0, "at least 0")):
         if not good:
             raise InputError(f"{name}: got {value!r}, expected {expected}")
 
@@ -74,8 +74,8 @@ def draw_face(face, domain, size, rng):
 def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
     """n faces of one domain: uint8 (n, size, size, 3) RGB, and a DataFrame of n rows, their records.
     Image i depends only on (seed, split, domain, i); tick(k), if given, is called when k more are drawn. Raises InputError
-    (a ValueError) for a domain not in DOMAINS, a split not in SPLITS, n < 1 or a size under 16."""
-    check(domain, split, n, size)
+    (a ValueError) for a domain not in DOMAINS, a split not in SPLITS, n < 1, a size under 16 or a negative seed."""
+    check(domain, split, n, size, seed)
     images, records = np.empty((n, size, size, 3), np.uint8), []
     for drawn in draw_on_all_cores([(domain, i, size, seed, split) for i in range(n)]):
         for image, face in drawn:
@@ -89,7 +89,7 @@ def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
 def draw_counterparts(domain, n, size=64, seed=0, split="test"):
     """The faces that draw_faces shows for these arguments, drawn in the other domain: uint8 (n, size, size, 3) RGB.
     Raises InputError (a ValueError) as draw_faces does, and for split "train": counterparts are for scoring only."""
-    check(domain, split, n, size, splits=("val", "test"))
+    check(domain, split, n, size, seed, ("val", "test"))
     drawn = draw_on_all_cores([(domain, i, size, seed, split, True) for i in range(n)])
     return np.stack([image for part in drawn for image, _ in part])
 

@@ -76,6 +76,8 @@ def export(args):
     folder = args.folder.expanduser().resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{args.folder}: exists and is not an empty folder; name a new one")
+    if folder == Path.cwd():
+        raise InputError(f"{args.folder}: this is the folder that you are in; name a new one")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
