@@ -25,7 +25,7 @@ with warnings.catch_warnings(action="ignore"):      # of its progress bar, which
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3     # cleanvision's scores, worse below: its own bounds, but for bright (0.05)
-BLURRED = 0.4       # sharpness, in medians of its domain
+BLURRED = 0.3       # sharpness, in medians of its domain
 GREY = 0.012        # colourfulness
 STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
 FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
@@ -139,10 +139,13 @@ def pick(check, level, known, bad, text, fix):
 def check_files(images):
     """Files that could not be read, and those left out."""
     bad = images.files[images.files.reason != ""]
-    left = bad.reason.isin(NO_IMAGE) | ~bad.file.map(is_image_name).astype(bool)
+    unlisted = bad.reason == NO_IMAGE[1]
+    left = ~unlisted & (bad.reason.isin(NO_IMAGE) | ~bad.file.map(is_image_name).astype(bool))
     found = []
     for level, part, name, text, fix in (
-            (ERROR, bad[~left], "unreadable", "images that cannot be read: {}", "mend them or take them out"),
+            (ERROR, bad[~left & ~unlisted], "unreadable", "images that cannot be read: {}", "mend them or take them out"),
+            (WARNING, bad[unlisted], "not_in_manifest", "images that the manifest does not list, so that they are left out: {}",
+             "delete the manifest to split anew with them, or add rows for them"),
             (NOTE, bad[left], "left_out", "files that are no images of this data set, and are left out: {}", "nothing, if they should be")):
         if len(part):
             files = [f"{f}: {why}" for f, why in zip(part.file, part.reason)]
@@ -162,8 +165,9 @@ def check_sizes(known, size):
                   , "crop them yourself, or take them out")
     found += pick("odd_size", WARNING, known, odd & ~small, "images of over 16 times more or fewer pixels than is usual in their "
                   "domain: {n}", "see whether they belong there")
-    for remark in sorted(set("; ".join(known.remark[known.remark != ""]).split("; ")) - {""}):
-        has = known.remark.str.contains(remark, regex=False)
+    remarks = known.remark.str.replace(r"first of \d+ frames", "first of several frames", regex=True)
+    for remark in sorted(set("; ".join(remarks[remarks != ""]).split("; ")) - {""}):
+        has = remarks.str.contains(remark, regex=False)
         level = WARNING if "frames" in remark else NOTE
         found += pick("remark", level, known, has, f"images read with a remark, {remark}: {{n}}", "nothing, if this is what you want")
     return found
@@ -195,10 +199,15 @@ def check_copies(known, images):
     """Exact and near duplicates: in one split, across splits, across domains."""
     marks = [fingerprints(getattr(images, split)[k]) for k in (0, 1) for split in SPLITS if len(getattr(images, split)[k])]
     near = near_duplicates(*map(np.concatenate, zip(*marks)))
-    first = known.groupby("sha256").side.transform(lambda rows: rows.index[0]).astype(int)
-    exact = np.array([(i, j) for i, j in zip(first, known.index) if i != j], np.int64).reshape(-1, 2)
-    same_sha = known.sha256.to_numpy()[near[:, 0]] == known.sha256.to_numpy()[near[:, 1]] if len(near) else np.zeros(0, bool)
-    pairs, is_exact = np.concatenate([exact, near[~same_sha]]), np.repeat([True, False], [len(exact), (~same_sha).sum()])
+    first = pd.Series(known.index).groupby(known.sha256).transform("first")
+    own = pd.Series(known.index).groupby([known.sha256, known.side]).transform("first")     # the first in its domain
+    exact = [(i, j) for i, j in zip(own, known.index) if i != j] + [(i, j) for i, j, k in zip(first, known.index, own) if i != j == k]
+    exact = np.array(exact, np.int64).reshape(-1, 2)
+    near = near[np.lexsort((near[:, 0], near[:, 1]))]
+    sha256, sides = [known[name].to_numpy()[near] for name in ("sha256", "side")]
+    seen = pd.DataFrame({"image": near[:, 1], "same_side": sides[:, 0] == sides[:, 1]}).duplicated().to_numpy()
+    near = near[(sha256[:, 0] != sha256[:, 1]) & ~seen]     # of many that are alike, each with the first, in its domain and in the other
+    pairs, is_exact = np.concatenate([exact, near]), np.repeat([True, False], [len(exact), len(near)])
     side, split = known.side.to_numpy()[pairs], known.split.to_numpy()[pairs]
     across_side, across_split = side[:, 0] != side[:, 1], split[:, 0] != split[:, 1]
     found = []

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from ganlib.checks import (ERROR, NOTE, WARNING, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
+from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains, pair_batches, to_float
 from ganlib.files import InputError, printable, write_atomic
@@ -124,7 +124,7 @@ def tell_cost(cost, pairs=STUDY_PAIRS):
     minutes = cost["seconds_per_pair"] * pairs / 60
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
     return (f"The study's training ({pairs:,} pairs at ngf {cost['ngf']}) takes about {duration} on this machine ({cost['device']}: "
-            f"{cost['pairs_per_second']:.2g} pairs/s), {cost['training_mib']:,} MiB for the networks and {cost['data_mib']:,} MiB for the "
+            f"{cost['pairs_per_second']:.2g} pairs/s as busy as it is now), {cost['training_mib']:,} MiB for the networks and {cost['data_mib']:,} MiB for the "
             "images. UVCGAN takes up to twice as long.")
 
 
@@ -169,7 +169,11 @@ def main(argv=None):
     try:
         images = load_domains(args.data, args.image_size, args.domain_a, strict=False)
         diagnosis = examine(images)
-        cost = None if args.no_cost else measure_cost(images)
+        cost = None
+        try:
+            cost = None if args.no_cost else measure_cost(images)
+        except InputError as error:     # of a size that the networks do not take
+            diagnosis.findings.insert(0, Finding("image_size", ERROR, str(error), "set another image_size", [], []))
         print(to_json(images, diagnosis, cost) if args.json else tell(images, diagnosis, cost))
         if args.out:
             save(args.out, images, diagnosis, cost)

@@ -37,6 +37,8 @@ def test_nothing_is_found_in_sound_images(clean):
 
 
 def test_nothing_is_found_in_the_built_in_faces():
+    large = load_domains("builtin", 128, builtin_a=100, builtin_b=100, builtin_eval=1, seed=5)
+    assert examine(large).findings == []
     diagnosis = examine(load_domains("builtin"))
     assert diagnosis.findings == [] and diagnosis.apart["told_apart"] > 0.98
     assert diagnosis.apart["a_to_b"] > 3 * max(diagnosis.apart["a_to_a"], diagnosis.apart["b_to_b"])
@@ -141,6 +143,28 @@ def test_a_few_images_are_enough_to_look_at(clean, tmp_path, capsys):
     assert told["cost"]["pairs_per_second"] > 0
 
 
+def test_leak_is_found_behind_a_copy_in_the_other_domain(clean, tmp_path):
+    shutil.copytree(clean, tmp_path / "set")
+    for name in ("train/selfie/both.png", "test/selfie/both.png"):
+        shutil.copy(clean / "train/anime/000.png", tmp_path / "set" / name)
+    found = findings(tmp_path / "set")
+    assert found["leakage"].files == [("train/selfie/both.png", "test/selfie/both.png")] and len(found["in_both_domains"].files) == 1
+
+
+def test_turned_images_are_judged_as_they_are_seen(clean, tmp_path):
+    shutil.copytree(clean, tmp_path / "set")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (tmp_path / "set").glob("*/selfie/*.png"):
+        Image.open(file).resize((64, 128)).transpose(Image.Transpose.ROTATE_90).save(file, exif=exif)
+    assert {f.check for f in examine(load_domains(tmp_path / "set", (128, 64))).findings if "selfie" in f.files[0]} == {"remark"}
+
+
+def test_size_that_the_networks_do_not_take_is_a_finding(clean, capsys):
+    assert main([str(clean), "--image-size", "30", "--json"]) == 1
+    assert [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["image_size"]
+
+
 def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
     shutil.copytree(clean, tmp_path / "set")
     for file in (tmp_path / "set").glob("*/selfie/*.png"):
@@ -151,7 +175,7 @@ def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, status, text", [
-    (["nowhere"], 2, "no such folder or zip"), (["builtin", "--image-size", "0"], 2, "image_size 0"), ([], 2, "image_size 8x8: expected 16")])
+    (["nowhere"], 2, "no such folder or zip"), (["builtin", "--image-size", "0"], 2, "image_size 0"), (["builtin", "--domain-a", "selfie"], 2, "of the builtin faces A is"), ([], 2, "image_size 8x8: expected 16")])
 def test_command_refuses_in_one_line(arguments, status, text, clean, capsys):
     assert main(arguments or [str(clean), "--image-size", "8"]) == status
     error = capsys.readouterr().err
