@@ -44,6 +44,7 @@ def test_committed_as_executed_from_top_to_bottom(name):
     assert not any(out.output_type == "error" or out.get("name") == "stderr" for cell in code for out in cell.outputs)
     assert sum("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in code) <= 1
     assert "parameters" in load(name).cells[1].metadata.tags
+    assert not any(cell.source.rstrip().endswith(";") for cell in code), "nbval sees such a cell's output twice"
     assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < 350_000
     assert "/home/" not in json.dumps(load(name)) and str(ROOT) not in json.dumps(load(name))
 
