@@ -25,7 +25,7 @@ with warnings.catch_warnings(action="ignore"):      # of its progress bar, which
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3     # cleanvision's scores, worse below: its own bounds, but for bright (0.05)
-BLURRED = 0.3       # sharpness, in medians of its domain
+BLURRED = 0.4, 0.3  # sharpness, in medians of its domain: up to 64 pixels a side, above (where sound ones differ more)
 GREY = 0.012        # colourfulness
 STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
 FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
@@ -181,7 +181,7 @@ def too_small(known, size):
 def check_quality(known, size):
     """Very dark, bright, flat, blurred images (other than by being enlarged), and grey ones in colour domains."""
     flat, dark, bright = known.low_information < FLAT, known.dark < DARK, known.light < BRIGHT
-    blurred = known.sharpness < BLURRED * known.groupby("side").sharpness.transform("median")
+    blurred = known.sharpness < BLURRED[min(size) > 64] * known.groupby("side").sharpness.transform("median")
     grey = (known.colourfulness < GREY) & ~dark & ~bright & ~flat
     common = grey.groupby(known.side).transform("mean") > 0.5
     look = "look at them; take out what the generator should not learn to make"
