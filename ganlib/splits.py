@@ -13,9 +13,9 @@ from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ganlib.faces import SPLITS
 from ganlib.files import InputError, printable, write_atomic
 
-SPLITS = ("train", "val", "test")
 HELD_OUT = 0.1      # share of a domain that goes into each split that is missing
 HASH_BITS = 8       # of 64 in which the perceptual hashes of near-duplicates may differ ...
 DIFFERENCE = 0.17    # ... and how far their thumbnails may lie apart, in standard deviations

@@ -12,10 +12,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ganlib.faces import DOMAINS, SPLITS, draw_numbered
+from ganlib.faces import CHUNK, DOMAINS, SPLITS, draw_numbered
 from ganlib.files import InputError
-
-CHUNK = 50    # pictures that a process draws at a time
 
 
 def parse(arguments):

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ganlib.faces.sketch import (ALONG, BLACK, LID, LOCK, PAIR, STRAND, WHITE, Sketch, bend, curve, draw_body, draw_brows,
+from ganlib.faces.sketch import (LID, LOCK, PAIR, STRAND, WHITE, Sketch, bend, curve, draw_body, draw_brows,
                                  draw_cap, draw_glasses, draw_iris, hair_top, hairline, lid, mirror, mix, mouth_shape,
                                  oval, ramp, stroke, through_jpeg, tint)
 
