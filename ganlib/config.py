@@ -30,7 +30,7 @@ class TrainConfig:
     image_size: tuple[int, int] = (64, 64)  # height and width in pixels
     steps: int = 20_000                 # optimizer updates
     batch_size: int = 4                 # image pairs a step
-    epoch_steps: int = 0                # steps between two validations; 0: a pass over domain A
+    epoch_steps: int = 0                # steps between two validations (losses, KID, best weights); 0: a pass over domain A
     ngf: int = 64                       # channels of the generators' first layer
     ndf: int = 64                       # channels of the discriminators' first layer
     seed: int = 0                       # of weights, pairs and image pool
@@ -44,6 +44,7 @@ class TrainConfig:
     beta1: float = 0.5                  # Adam's beta1; beta2 is 0.999
     decay_from: float = 0.5             # share of the steps at constant rates, which then fall linearly to 0
     init: str = "normal"                # weights from N(0, 0.02), or "torch" for torch's own
+    ema: float = 0.999                  # decay of the running means of the generators' weights, once warmed up
     lambda_cycle: float = 10.0          # weight of the cycle loss
     lambda_idt: float = 0.5             # weight of the identity loss, relative to lambda_cycle
     resize_conv: bool = True            # cyclegan: enlarge, then convolve, instead of transposed convolutions
@@ -75,11 +76,11 @@ class TrainConfig:
         for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: expected 1 or more")
-        for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from"):
+        for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from", "ema"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
-        for name in ("beta1", "decay_from"):
-            if getattr(self, name) > 1 or (name == "beta1" and self.beta1 == 1):
+        for name in ("beta1", "decay_from", "ema"):
+            if getattr(self, name) > 1 or (name != "decay_from" and getattr(self, name) == 1):
                 raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
 
     def name(self, fingerprint):

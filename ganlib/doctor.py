@@ -21,13 +21,15 @@ import torch
 
 from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
 from ganlib.config import TrainConfig
+from ganlib.cost import default_device, device_name
 from ganlib.data import load_domains, pair_batches, to_float
 from ganlib.files import InputError, printable, write_atomic
 from ganlib.metrics import sliced_wasserstein
+from ganlib.nets import build_nets
 from ganlib.plots import show_grid
 from ganlib.pool import ImagePool
 from ganlib.splits import SPLITS
-from ganlib.train import build_nets, build_optimizers, default_device, device_name, precision_context, train_step
+from ganlib.train import build_optimizers, precision_context, train_step
 
 MARKS = {ERROR: "ERROR  ", WARNING: "warning", NOTE: "note   "}
 SHOWN = 3       # offenders named on the terminal for each finding

@@ -1,34 +1,107 @@
-"""A distance between two sets of images that holds between models, since no network of theirs is in it."""
+"""Measures that hold between models, since no network of theirs is in them: distances of two sets of images or features,
+each with how far it would move with other images. See judge for which sets are measured."""
 
 import torch
 import torch.nn.functional as F
 
-from ganlib.data import to_float
+PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256       # patch side; patches an image and level; projections
+KID_SUBSETS, RESAMPLES, SWD_RESAMPLES, SWD_RESAMPLED_DIRECTIONS = 100, 100, 50, 16
+NEIGHBOUR = 3                                   # the ball of a real image reaches to this neighbour (precision and recall)
 
-PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256   # patch side; patches an image and level; projections
-PROTOCOL = f"sliced Wasserstein x 1000, {PATCH}x{PATCH} patches, {PER_IMAGE} an image, {DIRECTIONS} directions"
+
+def kid(x, y, seed=0):
+    """Kernel Inception distance of two feature sets (Binkowski et al. 2018, 1801.01401): cubic kernel, unbiased, so
+    it may be a little below 0. x (N, d), y (M, d) -> (value, its standard error).
+
+    By torch-fidelity, over 100 subsets of half the smaller set. The deviation over halves drawn without replacement is the
+    standard error of the whole (delete-half jackknife: Shao and Wu 1989). Raises ValueError for fewer than 4 images.
+    """
+    from torch_fidelity.metric_kid import kid_features_to_metric     # half a second to import
+    half = min(len(x), len(y)) // 2
+    if half < 2:
+        raise ValueError(f"KID of {len(x)} and {len(y)} images: expected 4 or more of each")
+    found = kid_features_to_metric(x.cpu(), y.cpu(), kid_subsets=KID_SUBSETS, kid_subset_size=half, rng_seed=seed, verbose=False)
+    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
 
 
-def sliced_wasserstein(x, y, seed=0):
+def fid(x, y):
+    """Frechet distance of two feature sets (Heusel et al. 2017, 1706.08500): x (N, d), y (M, d) -> value; biased for small N.
+
+    The trace of the root of the covariances' product is the sum of the singular values of the product of their roots, which
+    here are the centred features themselves: exact, in milliseconds, and no root of a d x d matrix that has none.
+    """
+    x, y = x.double(), y.double()
+    roots = [(f - f.mean(0)) / (len(f) - 1) ** 0.5 for f in (x, y)]
+    spread = sum(root.square().sum() for root in roots)
+    roots = [torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root for root in roots]
+    shared = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    return float((x.mean(0) - y.mean(0)).square().sum() + spread - 2 * shared)
+
+
+def precision_recall(fake, real):
+    """Share of fakes among the real images, and of real images among the fakes (Kynkaanniemi et al. 2019, 1904.06991), by
+    torch-fidelity: (N, d), (M, d) -> (precision, recall) in [0, 1]. ValueError for fewer than 5 images."""
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+    if min(len(fake), len(real)) <= NEIGHBOUR + 1:
+        raise ValueError(f"precision and recall of {len(fake)} and {len(real)} images: expected {NEIGHBOUR + 2} or more of each")
+    return calculate_precision_recall_full(fake.cpu(), real.cpu(), NEIGHBOUR)
+
+
+def bootstrap(measure, x, y, seed=0):
+    """Standard errors of measure(x, y), a number or several, with both sets resampled RESAMPLES times. -> (k,) tensor."""
+    rng = torch.Generator().manual_seed(seed)
+    drawn = [[s[torch.randint(len(s), (len(s),), generator=rng)] for s in (x, y)] for _ in range(RESAMPLES)]
+    return torch.tensor([measure(*sets) for sets in drawn], dtype=torch.float64).reshape(RESAMPLES, -1).std(0)
+
+
+def mean_error(values, seed=0):
+    """Mean of a value an image (N,), NaN left out, and its standard error by bootstrap over images."""
+    values = values.double()[~torch.isnan(values)]
+    drawn = torch.randint(len(values), (1000, len(values)), generator=torch.Generator().manual_seed(seed))
+    return float(values.mean()), float(values[drawn].mean(1).std())
+
+
+def sliced_wasserstein(x, y, seed=0, with_error=False):
     """Sliced Wasserstein distance of two image sets over a Laplacian pyramid (Karras et al. 2018, 1710.10196, sec. 5).
 
     x, y: (N, C, H, W) in [-1, 1], the larger set cut to the size of the smaller. -> {side of the level: distance * 1000,
     ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels. y is the set to be
     like: its channels' means and deviations are the scale for both. Values depend on N: compare equal N only.
+    with_error adds "error", the standard error of the mean by bootstrap over images, on fewer directions.
     """
     n = min(len(x), len(y))
     rng = torch.Generator().manual_seed(seed)
-    result = {}
+    result, moved = {}, torch.zeros(SWD_RESAMPLES, dtype=torch.float64)
+    weights = [resample_weights(n, seed + i) for i in range(2)]
     for level_x, level_y in zip(laplacian_pyramid(x[:n]), laplacian_pyramid(y[:n])):
         where = torch.rand(2, n, PER_IMAGE, generator=rng)
         # differs: the paper normalises each set by itself, and so cannot see a wrong colour, brightness or contrast
         mean, deviation = level_y.mean((0, 2, 3), keepdim=True), level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8)
         patches = [cut_patches((level - mean) / deviation, where) for level in (level_x, level_y)]
         directions = F.normalize(torch.randn(patches[0].shape[1], DIRECTIONS, generator=rng), dim=0)
-        projected = [(p @ directions).sort(dim=0).values for p in patches]
-        result[level_x.shape[-1]] = 1000 * (projected[0] - projected[1]).abs().mean().item()
+        projected = [p @ directions for p in patches]
+        result[level_x.shape[-1]] = 1000 * (projected[0].sort(0).values - projected[1].sort(0).values).abs().mean().item()
+        if with_error:
+            moved += resampled_wasserstein(*[p[:, :SWD_RESAMPLED_DIRECTIONS] for p in projected], *weights)
     result["mean"] = sum(result.values()) / len(result)
-    return result
+    return result | ({"error": 1000 * float((moved / (len(result) - 1)).std())} if with_error else {})
+
+
+def resample_weights(n, seed):
+    """How often each of n images is in each of SWD_RESAMPLES bootstrap samples, as a share: (SWD_RESAMPLES, n)."""
+    drawn = torch.randint(n, (SWD_RESAMPLES, n), generator=torch.Generator().manual_seed(seed))
+    return torch.zeros(SWD_RESAMPLES, n).scatter_add_(1, drawn, torch.ones(SWD_RESAMPLES, n)) / n
+
+
+def resampled_wasserstein(p, q, weights_p, weights_q):
+    """Mean Wasserstein distance of columns p to q, each (N * PER_IMAGE, k), once for each row of the images' weights: sorted
+    once, it is the area between the two distribution functions. -> (SWD_RESAMPLES,)"""
+    values, order = torch.cat([p, q]).sort(0)
+    gaps, out = values.diff(dim=0), []
+    for wp, wq in zip(weights_p, weights_q):
+        w = torch.cat([wp.repeat_interleave(PER_IMAGE), -wq.repeat_interleave(PER_IMAGE)]) / PER_IMAGE
+        out.append((w[order].cumsum(0)[:-1].abs() * gaps).sum(0).mean())
+    return torch.stack(out).double()
 
 
 def laplacian_pyramid(images):
@@ -49,32 +122,3 @@ def cut_patches(level, where):
     rows, columns = top[..., None, None] + steps[:, None], left[..., None, None] + steps    # (N, k, side, 1 or 1, side)
     patches = level.transpose(0, 1)[:, torch.arange(n)[:, None, None, None], rows, columns]     # (C, N, k, side, side)
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1)
-
-
-@torch.no_grad()
-def translate_pair(nets, pair, batch_size=32):
-    """Both directions of a Pair of test images: {real_a, fake_b, rec_a, idt_a, real_b, ...}, float (N, 3, H, W).
-
-    Every real_a goes to fake_b by g_ab and back to rec_a by g_ba; idt_a is g_ba(real_a). Likewise for B.
-    """
-    device, out = next(nets.g_ab.parameters()).device, {}
-    for side, other, there, back in [("a", "b", nets.g_ab, nets.g_ba), ("b", "a", nets.g_ba, nets.g_ab)]:
-        parts = []
-        for batch in getattr(pair, side).split(batch_size):
-            real = to_float(batch.to(device))
-            fake = there(real)
-            parts.append([x.float().cpu() for x in (real, fake, back(fake), back(real))])
-        for name, batch in zip((f"real_{side}", f"fake_{other}", f"rec_{side}", f"idt_{side}"), zip(*parts)):
-            out[name] = torch.cat(batch)
-    return out
-
-
-def score(images):
-    """The distances of translate_pair's images that rank models, as a dict; smaller is better in each.
-
-    swd_a: fake_a to real_a, swd_b: fake_b to real_b (the look of the target domain); cycle_l1: mean over both
-    directions of |rec - real| in [0, 2] (is the content still there).
-    """
-    cycle = [(images[f"rec_{side}"] - images[f"real_{side}"]).abs().mean().item() for side in "ab"]
-    return {"swd_a": sliced_wasserstein(images["fake_a"], images["real_a"])["mean"],
-            "swd_b": sliced_wasserstein(images["fake_b"], images["real_b"])["mean"], "cycle_l1": sum(cycle) / 2}

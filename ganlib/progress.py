@@ -14,16 +14,18 @@ FEED = "GANLIB_PROGRESS"  # environment: a file that takes a JSON line an update
 class Progress:
     """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done.
 
-    folder: the run that is trained, for the report. Work of fewer than LEAST images is not worth a line."""
+    folder: the run that is trained, for the report. Work of fewer than LEAST images is not worth a line. in_cell: not for work
+    that is done on the first call only, as a cell's outputs are to be as many on the next."""
 
-    def __init__(self, label, steps, folder=None, unit="steps"):
+    def __init__(self, label, steps, folder=None, unit="steps", in_cell=True):
+        self.in_cell = in_cell
         self.label, self.steps, self.folder, self.unit, self.started = label, steps, folder, unit, time.perf_counter()
         self.done, self.shown = 0, 0.0
 
     def __enter__(self):
         self.feed, self.cell = os.environ.get(FEED), None
         self.silent = self.unit == "images" and self.steps < LEAST
-        if not self.feed and not self.silent and "ipykernel" in sys.modules:
+        if self.in_cell and not self.feed and not self.silent and "ipykernel" in sys.modules:
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)
         self.update(0)

@@ -15,7 +15,7 @@ from jinja2 import DictLoader
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
-from ganlib.train import default_device, device_name
+from ganlib.cost import default_device, device_name
 
 CELLS = """{% extends "classic/base.html.j2" %}
 {% block input_group %}<details class="code"><summary>{{

@@ -1,49 +1,30 @@
-"""Training: the step, the loop with validation each epoch and a test pass, and what a run leaves in its folder."""
+"""Training: the step, and the loop with validation each epoch and a test pass. What a run leaves is read by runs."""
 
-import io
 import json
 import math
-import platform
 import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import torch
 
-from ganlib.config import claim_run_folder, load_config
-from ganlib.data import Pair, fixed_batches, pair_batches
+from ganlib.config import claim_run_folder
+from ganlib.cost import PeakMemory, count_flops, default_device, device_name
+from ganlib.data import Pair, fixed_batches, pair_batches, to_float
 from ganlib.files import RUNS, InputError, explain_no_space, write_atomic
+from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
-from ganlib.metrics import PROTOCOL, score, translate_pair
-from ganlib.models import CycleGANGenerator, PatchDiscriminator, UVCGANGenerator, init_normal
+from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
+from ganlib.runs import load_run, save, score_run
+from ganlib.watch import warn
 
 LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
 LOG_EVERY = 10   # steps between two fetches of the losses from the device
 EVAL_BATCH = 32  # images of each domain at a time in validation and test
 VAL_PAIRS = 100  # at most, in each validation
-
-
-class Nets(NamedTuple):
-    """Both generators, by direction, and both discriminators, by the domain each judges."""
-
-    g_ab: torch.nn.Module
-    g_ba: torch.nn.Module
-    d_a: torch.nn.Module
-    d_b: torch.nn.Module
-
-
-class Run(NamedTuple):
-    """A finished run: folder, config, networks, history (one row a step or epoch) and the figures of metrics.json."""
-
-    folder: Path
-    cfg: object
-    nets: Nets
-    history: pd.DataFrame
-    metrics: dict
 
 
 def train_step(nets, opts, pools, real_a, real_b, cfg, amp):
@@ -67,28 +48,6 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp):
     (d["d_a"] + d["d_b"]).backward()
     opt_d.step()
     return {name: loss.detach() for name, loss in (g | d).items()}
-
-
-def set_trainable(nets, flag):
-    """Whether backward reaches the weights of these networks."""
-    for net in nets:
-        net.requires_grad_(flag)
-
-
-def build_nets(cfg, device):
-    """The four networks of a config, on a device, initialised from torch's global seed. Refuses sizes they cannot take."""
-    def generator():
-        if cfg.arch == "cyclegan":
-            return CycleGANGenerator(ngf=cfg.ngf, resize_conv=cfg.resize_conv)
-        return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
-
-    def discriminator():
-        return PatchDiscriminator(ndf=cfg.ndf, n_layers=cfg.d_layers, global_score=cfg.global_score)
-
-    nets = [generator(), generator(), discriminator(), discriminator()]
-    if cfg.init == "normal":
-        nets = [init_normal(net) for net in nets]
-    return Nets(*[net.to(device) for net in nets])
 
 
 def build_optimizers(nets, cfg):
@@ -128,8 +87,9 @@ def has_bfloat16(device):
 
 @torch.no_grad()
 def evaluate(nets, pair, cfg, amp, limit=None):
-    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all)."""
-    totals, n, device = dict.fromkeys(LOSSES, 0.0), 0, next(nets.g_ab.parameters()).device
+    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all); and the fakes of these
+    pairs, {fake_a, fake_b}, float on the CPU."""
+    totals, n, fakes, device = dict.fromkeys(LOSSES, 0.0), 0, {"fake_a": [], "fake_b": []}, next(nets.g_ab.parameters()).device
     for real_a, real_b in fixed_batches(pair, EVAL_BATCH, device, limit):
         with amp:
             g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
@@ -137,14 +97,26 @@ def evaluate(nets, pair, cfg, amp, limit=None):
         for name, loss in (g | d).items():
             totals[name] += loss * len(real_a)
         n += len(real_a)
-    return {name: float(total) / n for name, total in totals.items()}
+        fakes["fake_a"].append(fake_a.float().cpu())
+        fakes["fake_b"].append(fake_b.float().cpu())
+    return {name: float(total) / n for name, total in totals.items()}, {name: torch.cat(parts) for name, parts in fakes.items()}
+
+
+def validate(nets, emas, judge, cfg, amp):
+    """Losses on the judge's pairs, and what it says of the fakes: of the running means, and with "_raw" of the weights as
+    they are (whose fakes the losses have made already)."""
+    losses, fakes = evaluate(nets, judge.pair, cfg, amp)
+    raw = {name: fake[:len(side)] for (name, fake), side in zip(fakes.items(), (judge.pair.b, judge.pair.a))}
+    with amp:
+        fake_b, fake_a = [generate(ema.module, to_float(side)) for ema, side in zip(emas, judge.pair)]
+    return losses | judge.check(fake_a, fake_b) | judge.check(**raw, suffix="_raw")
 
 
 class Log:
     """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come."""
 
     def __init__(self, folder):
-        self.path, self.kept = Path(folder) / "metrics.jsonl.part", []
+        self.path, self.kept, self.lines = Path(folder) / "metrics.jsonl.part", [], []
 
     def __enter__(self):
         try:
@@ -168,48 +140,56 @@ class Log:
             self.write("train", epoch, step, dict(zip(LOSSES, row)))
         self.kept = []
 
-    def write(self, split, epoch, step, losses):
-        """Write one line now."""
-        bad = [name for name in LOSSES if not math.isfinite(losses[name])]
+    def write(self, split, epoch, step, figures):
+        """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
+        bad = [name for name, value in figures.items() if not math.isfinite(value)]
         if bad:
-            raise FloatingPointError(f"step {step}: {split} loss {bad[0]} is {losses[bad[0]]}; "
+            raise FloatingPointError(f"step {step}: {split} {'loss ' * (bad[0] in LOSSES)}{bad[0]} is {figures[bad[0]]}; "
                                      "try lower rates lr_g and lr_d, or precision float32")
-        line = {"split": split, "epoch": epoch, "step": step} | {name: round(losses[name], 6) for name in LOSSES}
+        line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
         try:
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()
         except OSError as error:
             explain_no_space(error, self.path)
+        self.lines.append(line)
+        return line
 
 
-def fit(cfg, data, folder, device=None):
-    """Train cfg on data (a Domains) and leave config.json, metrics.jsonl, metrics.json and weights.pt in folder.
+def fit(cfg, data, folder, device=None, inception=None):
+    """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
 
-    Validates after each epoch (the first VAL_PAIRS pairs) and tests at the end. On a CPU the same call gives the same
-    numbers on the same machine. A finished run of the same config in the folder is replaced when this one is finished.
-    Raises InputError for a folder of another config, images of another size than the config's or a size that the networks
-    cannot take, and FloatingPointError where a loss is no longer finite. Returns the Run.
+    Validates after each epoch on the first VAL_PAIRS pairs: losses, and KID and content distance of the generators' running
+    means and of the generators as they are; the means with the lowest KID so far are kept. Then tests and scores (inception:
+    by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
+    machine. A finished run of the same config in the folder is replaced when this one is finished. Raises InputError for a
+    folder of another config, images of another size than the config's or a size that the networks cannot take, and
+    FloatingPointError where a loss is no longer finite. Returns the Run.
     """
     device = torch.device(device) if device else default_device()
-    folder, started, seconds = Path(folder), time.perf_counter(), 0.0
+    folder, started, seconds, checks = Path(folder), time.perf_counter(), 0.0, 0.0
     if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
         raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
     torch.manual_seed(cfg.seed)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     nets = build_nets(cfg, device)
     amp, precision = precision_context(cfg.precision, device)
     evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
     claim_run_folder(folder, cfg, data.fingerprint)
+    judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
+    memory = PeakMemory(device)
+    emas = [build_ema(net, cfg.ema) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device)
     epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
+    best, warnings = Best(), {}
 
     with Log(folder) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress:
         tick = time.perf_counter()
         for step in range(1, cfg.steps + 1):
             losses = train_step(nets, opts, pools, *next(batches), cfg, amp)
+            for ema, net in zip(emas, nets):
+                ema.update_parameters(net)
             for schedule in schedules:
                 schedule.step()
             epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
@@ -218,60 +198,53 @@ def fit(cfg, data, folder, device=None):
                 log.flush()
                 progress.update(step)
             if end:
-                seconds += time.perf_counter() - tick
-                log.write("val", epoch, step, evaluate(nets, data.val, cfg, amp, VAL_PAIRS))
-                tick = time.perf_counter()
+                tock = time.perf_counter()
+                best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
+                for kind, text in warn(pd.DataFrame(log.lines), cfg.steps).items():
+                    if kind not in warnings:
+                        warnings[kind] = f"step {step}: {text}"
+                        print(f"warning: {warnings[kind]}")
+                seconds, tick, checks = seconds + tock - tick, time.perf_counter(), checks + time.perf_counter() - tock
 
-    peak = round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else None
-    figures = {"arch": cfg.arch, "recipe": cfg.recipe, "test": evaluate(nets, data.test, cfg, amp),
-               "scores": score(translate_pair(nets, data.test)) | {"protocol": PROTOCOL, "images": min(map(len, data.test))},
-               "steps": cfg.steps, "pairs": cfg.steps * cfg.batch_size, "train_seconds": round(seconds, 2), "peak_memory_mib": peak,
-               "pairs_per_second": round(cfg.steps * cfg.batch_size / seconds, 2), "precision": precision,
-               "device": device_name(device), "torch": torch.__version__, "seed": cfg.seed,
-               "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in nets._asdict().items()},
-               "data": {"name": data.name, "domains": data.domains, "counts": data.counts().values.tolist(),
-                        "fingerprint": data.fingerprint}}
-    weights = io.BytesIO()
-    torch.save({name: net.state_dict() for name, net in nets._asdict().items()}, weights)
-    write_atomic(folder / "weights.pt", weights.getbuffer())
+    figures = describe_run(cfg, data, nets) | {
+        "test": evaluate(nets, data.test, cfg, amp)[0], "best_step": best.step, "warnings": list(warnings.values()),
+        "train_seconds": round(seconds, 2), "validation_seconds": round(checks, 2), "peak_memory_mib": memory.read(),
+        "pairs_per_second": round(cfg.steps * cfg.batch_size / seconds, 2), "precision": precision, "device": device_name(device)}
+    save(folder / "best.pt", best.weights)
+    save(folder / "weights.pt", pack_weights(nets, emas))
     log.path.replace(folder / "metrics.jsonl")
     figures["wall_seconds"] = round(time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
-    return load_run(folder, device)
+    return score_run(load_run(folder, device), data, inception)
 
 
-def load_run(folder, device=None):
-    """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
-    folder, device = Path(folder), torch.device(device) if device else default_device()
-    cfg = load_config(folder)
-    for name in ("metrics.json", "weights.pt"):
-        if not (folder / name).exists():
-            raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
-    nets = build_nets(cfg, device)
-    weights = torch.load(folder / "weights.pt", map_location=device, weights_only=True)
-    for name, net in nets._asdict().items():
-        net.load_state_dict(weights[name])
-    history = pd.read_json(folder / "metrics.jsonl", lines=True)
-    return Run(folder, cfg, nets, history, json.loads((folder / "metrics.json").read_text()))
+def describe_run(cfg, data, nets):
+    """What metrics.json says of a run that was known before it began."""
+    return {"arch": cfg.arch, "recipe": cfg.recipe, "seed": cfg.seed, "steps": cfg.steps, "pairs": cfg.steps * cfg.batch_size,
+            "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in nets._asdict().items()}, **count_flops(cfg),
+            "data": {"name": data.name, "domains": data.domains, "counts": data.counts().values.tolist(), "fingerprint": data.fingerprint},
+            "torch": torch.__version__}
 
 
-def fit_or_load(cfg, data, runs=RUNS):
-    """The finished run of this config and data below the folder `runs` if there is one, else train it there."""
+class Best:
+    """A copy of the weights at the lowest validation KID so far (mean of both domains, of the running means)."""
+
+    def __init__(self):
+        self.kid, self.step, self.weights = math.inf, None, None
+
+    def offer(self, line, nets, emas):
+        """Take the weights if this validation's KID is the lowest. With too few images for a KID the last ones are taken."""
+        kid = (line["kid_a"] + line["kid_b"]) / 2 if "kid_a" in line and "kid_b" in line else self.kid
+        if kid <= self.kid:
+            weights = pack_weights(nets, emas)
+            self.kid, self.step = kid, line["step"]
+            self.weights = {name: {k: v.detach().clone() for k, v in state.items()} for name, state in weights.items()}
+
+
+def fit_or_load(cfg, data, runs=RUNS, inception=None):
+    """The finished run of this config and data below the folder `runs` if there is one, else train it there. One that was
+    scored by another protocol (without Inception, by another probe) is scored again."""
     folder = Path(runs) / cfg.name(data.fingerprint)
-    return load_run(folder) if (folder / "metrics.json").exists() else fit(cfg, data, folder)
-
-
-def default_device():
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def device_name(device):
-    """The GPU's or processor's name, for the report."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        model = next(line for line in open("/proc/cpuinfo") if line.startswith("model name")).split(":", 1)[1].strip()
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {torch.get_num_threads()} threads"
+    if not (folder / "metrics.json").exists():
+        return fit(cfg, data, folder, inception=inception)
+    return score_run(load_run(folder), data, inception)

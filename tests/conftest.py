@@ -7,6 +7,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel
 import pytest
 import torch
 
+from ganlib import probe
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
 
@@ -14,6 +15,12 @@ from ganlib.data import load_domains
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Probes are trained for the tests, and do not come from an earlier day."""
+    probe.CACHE = tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

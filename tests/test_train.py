@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
-from ganlib import InputError, files, train
+from ganlib import InputError, files, runs, train
 from ganlib.config import RECIPES, TrainConfig
 from ganlib.data import Pair
+from ganlib.nets import build_ema, load_weights, pack_weights
 from ganlib.pool import ImagePool
+from ganlib.watch import warn
 
 CPU = torch.device("cpu")
 
@@ -84,19 +86,25 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     steps = run.history[run.history.split == "train"]
     assert list(steps.step) == list(range(1, 8)) and list(steps.epoch) == [1, 1, 1, 2, 2, 2, 3]
     assert list(run.history[run.history.split == "val"].step) == [3, 6, 7]
-    again = train.load_run(tmp_path / "run")
+    again = runs.load_run(tmp_path / "run")
     assert again.cfg == cfg and again.metrics == run.metrics
     assert torch.equal(weights(again.nets.d_b), weights(run.nets.d_b))
-    assert again.metrics["test"] == pytest.approx(train.evaluate(again.nets, faces.test, cfg, train.nullcontext()), rel=1e-5)
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.json", "metrics.json", "metrics.jsonl", "weights.pt"]
+    assert again.metrics["test"] == pytest.approx(train.evaluate(again.nets, faces.test, cfg, train.nullcontext())[0], rel=1e-5)
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best.pt", "config.json", "metrics.json", "metrics.jsonl", "weights.pt"]
+    val = run.history[run.history.split == "val"]
+    followed = [f"{name}{kind}" for kind in ("", "_raw") for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")]
+    assert val[followed].notna().all(axis=None) and steps[followed].isna().all(axis=None)
+    assert set(run.metrics["scores"]) == {"ema", "raw", "best"} and run.metrics["best_step"] == int(val.step[(val.kid_a + val.kid_b).idxmin()])
+    assert run.metrics["flops_per_pair"] > 18 * run.metrics["flops_per_image"] and run.metrics["peak_memory_mib"] >= 0
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
     cfg = tiny()
     nets = setup(cfg)[0]
-    whole = train.evaluate(nets, faces.test, cfg, train.nullcontext())
+    whole, fakes = train.evaluate(nets, faces.test, cfg, train.nullcontext())
     monkeypatch.setattr(train, "EVAL_BATCH", 2)
-    assert train.evaluate(nets, faces.test, cfg, train.nullcontext()) == pytest.approx(whole, rel=1e-4)
+    losses, parts = train.evaluate(nets, faces.test, cfg, train.nullcontext())
+    assert losses == pytest.approx(whole, rel=1e-4) and torch.allclose(parts["fake_b"], fakes["fake_b"], atol=1e-5)
 
 
 def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_path):
@@ -106,7 +114,7 @@ def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_pa
     assert (first.folder / "weights.pt").stat().st_mtime_ns == stamp
     (first.folder / "metrics.json").unlink()
     with pytest.raises(InputError, match="no metrics.json in it, so the run did not finish"):
-        train.load_run(first.folder)
+        runs.load_run(first.folder)
     assert (train.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
 
 
@@ -115,11 +123,11 @@ def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_
 
     def interrupt(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(train, "evaluate", lambda *_: interrupt() if len(_) > 4 else {})
+    monkeypatch.setattr(train, "validate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train.fit(tiny(), faces, tmp_path / "run")
     monkeypatch.undo()
-    again = train.load_run(tmp_path / "run")
+    again = runs.load_run(tmp_path / "run")
     assert again.metrics == before.metrics and again.history.equals(before.history)
 
 
@@ -127,12 +135,12 @@ def test_folder_of_another_config_shows_the_difference(faces, tiny, tmp_path):
     train.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match=r"holds another config \(lr_g 0.0002 there, 0.001 now; steps 1 there, 2 now\)"):
         train.fit(tiny(steps=2, lr_g=1e-3), faces, tmp_path / "run")
-    assert train.load_run(tmp_path / "run").metrics["steps"] == 1
+    assert runs.load_run(tmp_path / "run").metrics["steps"] == 1
 
 
 def test_folder_with_a_broken_config_is_named(faces, tiny, tmp_path):
     (tmp_path / "config.json").write_text('{"arch": ')
-    for attempt in (lambda: train.load_run(tmp_path), lambda: train.fit(tiny(), faces, tmp_path)):
+    for attempt in (lambda: runs.load_run(tmp_path), lambda: train.fit(tiny(), faces, tmp_path)):
         with pytest.raises(InputError, match="config.json: not a JSON file of ganlib"):
             attempt()
 
@@ -234,4 +242,111 @@ def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
     train.fit(tiny(), faces, tmp_path / "run")
     figures = json.loads((tmp_path / "run/metrics.json").read_text())
     assert figures["pairs"] == 12 and figures["data"]["counts"] == [[12, 5, 5], [14, 5, 5]]
-    assert figures["scores"]["images"] == 5 and figures["pairs_per_second"] > 0
+    assert figures["protocols"]["swd"]["n"] == {"a": 5, "b": 5} and figures["pairs_per_second"] > 0
+    assert set(figures["test"]) == set(train.LOSSES), "the study's figures, term by term"
+
+
+def test_running_means_are_the_plain_formula(tiny):
+    nets = setup(tiny())[0]
+    ema, expected = build_ema(nets.g_ab, 0.6), None
+    for t in range(12):
+        with torch.no_grad():
+            for p in nets.g_ab.parameters():
+                p.add_(0.1 * (t + 1))
+        ema.update_parameters(nets.g_ab)
+        decay = min(0.6, (1 + t) / (10 + t)) if t else 0.0
+        expected = weights(nets.g_ab) * (1 - decay) + (expected * decay if t else 0)
+    torch.testing.assert_close(weights(ema.module), expected)
+    assert not torch.allclose(weights(ema.module), weights(nets.g_ab))
+
+
+def test_running_means_start_again_from_weights_that_are_loaded(tiny):
+    """models.md 3.4: means made before a load, and not of it, are random weights for thousands of steps."""
+    (nets, *_), (trained, *_) = setup(tiny()), setup(tiny(seed=5))
+    emas = [build_ema(net, 0.999) for net in nets[:2]]
+    for _ in range(20):
+        emas[0].update_parameters(nets.g_ab)
+    load_weights(nets, emas, {name: net.state_dict() for name, net in trained._asdict().items()})
+    assert torch.equal(weights(emas[0].module), weights(trained.g_ab)) and torch.equal(weights(emas[1].module), weights(trained.g_ba))
+    with torch.no_grad():
+        next(nets.g_ab.parameters()).add_(1.0)
+    emas[0].update_parameters(nets.g_ab)
+    assert torch.equal(weights(emas[0].module), weights(nets.g_ab)), "the first step after a load is the mean's first"
+
+
+def test_running_means_come_back_from_a_checkpoint(tiny):
+    (nets, *_), (others, *_) = setup(tiny()), setup(tiny(seed=5))
+    emas, restored = [build_ema(net, 0.9) for net in nets[:2]], [build_ema(net, 0.9) for net in others[:2]]
+    emas[0].update_parameters(nets.g_ab)
+    with torch.no_grad():
+        next(nets.g_ab.parameters()).add_(1.0)
+    emas[0].update_parameters(nets.g_ab)
+    load_weights(others, restored, pack_weights(nets, emas))
+    assert torch.equal(weights(restored[0].module), weights(emas[0].module)) and not torch.equal(weights(restored[0].module), weights(others.g_ab))
+
+
+def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
+    run = train.fit(tiny(steps=6, epoch_steps=2, lr_g=5e-3), faces, tmp_path / "run")
+    assert not torch.equal(weights(run.ema.g_ab), weights(run.nets.g_ab))
+    by = {name: run.translate(faces.test, name)["fake_b"] for name in ("ema", "raw")}
+    with torch.no_grad():
+        assert torch.allclose(by["ema"], run.ema.g_ab(by_float := faces.test.a.float() / 127.5 - 1), atol=1e-5)
+        assert torch.allclose(by["raw"], run.nets.g_ab(by_float), atol=1e-5)
+    scores = run.metrics["scores"]
+    assert scores["ema"]["cycle_ab"] != scores["raw"]["cycle_ab"]
+
+
+def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeypatch):
+    kids, kept = iter([3.0, 1.0, 2.0]), []
+
+    def validate(nets, emas, *_):
+        kid = next(kids)
+        kept.append(weights(emas[0].module).clone())
+        return dict.fromkeys(train.LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
+    monkeypatch.setattr(train, "validate", validate)
+    run = train.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "run")
+    assert run.metrics["best_step"] == 4 and torch.equal(weights(run.best.g_ab), kept[1]) and torch.equal(weights(run.ema.g_ab), kept[2])
+    assert not torch.equal(kept[1], kept[2])
+
+
+def history(n=1000, val=None, **losses):
+    """A training of n steps with fine losses, but for those given (numbers or functions of the step)."""
+    fine = {"d_a": 0.2, "d_b": 0.2, "cycle": 0.3} | losses
+    rows = [{"split": "train", "step": i} | {name: value(i) if callable(value) else value for name, value in fine.items()} for i in range(1, n + 1)]
+    quality = {"variety_a": 0.9, "variety_b": 0.9, "content_ab": 0.6, "content_ba": 0.6} | (val or {})
+    return train.pd.DataFrame([*rows, {"split": "val", "step": n} | fine | quality])
+
+
+@pytest.mark.parametrize("told, change", [
+    ("d_b wins", dict(d_b=lambda i: 0.01 if i > 800 else 0.2)), ("d_a wins", dict(d_a=0.001)),
+    ("cycle climbs", dict(cycle=lambda i: 0.3 if i < 700 else 0.5)),
+    ("fake_a alike", dict(val={"variety_a": 0.1})), ("ba copies", dict(val={"content_ba": 0.03}))])
+def test_what_goes_wrong_is_told_with_a_fix(told, change):
+    found = warn(history(**change), 1000)
+    assert list(found) == [told] and ": try " in found[told] and "\n" not in found[told]
+
+
+def test_what_goes_well_or_has_only_begun_is_not_told():
+    assert warn(history(), 1000) == {}
+    assert warn(history(d_a=lambda i: 0.01 if 300 < i < 380 else 0.2), 1000) == {}, "not for long"
+    assert warn(history(100, d_a=0.01, val={"variety_a": 0.01, "content_ab": 0.0}), 1000) == {}, "at the start all is alike"
+    assert warn(history(cycle=lambda i: 1 / i), 1000) == {}
+
+
+def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ganlib.watch.LEAST", 2)
+    monkeypatch.setattr("ganlib.judge.Judge.check", lambda self, fake_a, fake_b, suffix="": {
+        f"{name}{suffix}": 0.03 if name == "content_ab" else 0.7 for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")})
+    run = train.fit(tiny(steps=8, epoch_steps=2), faces, tmp_path / "run")
+    (warning,) = run.metrics["warnings"]
+    assert warning.startswith("step 4: g_ab only copies its input (content distance 0.03, of 1 for two strangers)")
+    assert capsys.readouterr().out.count(f"warning: {warning}\n") == 1
+
+
+def test_flops_are_the_spec_s(tiny):
+    """models.md and issue 5: about 85 GFLOP a pair for the CycleGAN generator at ngf 64; a product of m x k by k x n counts 2 m k n."""
+    from ganlib.cost import count_flops
+    counted = count_flops(TrainConfig.from_recipe("seed", ngf=64, ndf=64))
+    assert 70e9 < counted["flops_per_pair"] < 120e9
+    block = 2 * 256 * 256 * 9 * 16 * 16                                 # one convolution of a residual block
+    assert counted["flops_per_image"] > 12 * block

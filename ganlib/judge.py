@@ -1,0 +1,229 @@
+"""What translations are scored by: one Judge for a data set and split, the same for every model, and so the protocol.
+
+Realism is said of the domain that a fake should look like (kid_probe_b: fake_b against real_b), faithfulness of the direction
+(content_ab: real_a against fake_b).
+"""
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ganlib import metrics
+from ganlib.data import load_truth, to_float
+from ganlib.probe import agreement, find_probe
+
+WAYS = {"ab": ("a", "b"), "ba": ("b", "a")}     # direction: source and target domain
+SEED = 0                                        # of subsets, resamples, patches and projections
+
+# What each score is (its name without domain or direction), and whether more of it is better. In the order of tables.
+SCORES = {
+    "kid_probe": ("KID, probe", False), "fid_probe": ("FID, probe", False), "precision_probe": ("precision, probe", True),
+    "recall_probe": ("recall, probe", True),
+    "kid_inception": ("KID, Inception", False), "fid_inception": ("FID, Inception", False),
+    "precision_inception": ("precision, Inception", True), "recall_inception": ("recall, Inception", True),
+    "swd": ("sliced Wasserstein x 1000", False),
+    "cycle": ("cycle error", False), "content": ("content distance", False), "agreement": ("attribute agreement", True),
+    "psnr": ("PSNR to the truth, dB", True), "ssim": ("SSIM to the truth", True), "perceptual": ("perceptual distance to the truth", False)}
+
+
+@torch.no_grad()
+def generate(net, images, batch_size=32):
+    """A generator over any number of images, float (N, 3, H, W) in [-1, 1] on the CPU -> the same."""
+    device = next(net.parameters()).device
+    return torch.cat([net(batch.to(device)).float().cpu() for batch in images.split(batch_size)])
+
+
+def translate(g_ab, g_ba, pair, idt=False):
+    """Both directions of a Pair of uint8 images: {real_a, fake_b, rec_a, real_b, fake_a, rec_b}, float (N, 3, H, W) on the CPU.
+
+    Every real_a goes to fake_b by g_ab and back to rec_a by g_ba; likewise for B. With idt also idt_a = g_ba(real_a), idt_b.
+    """
+    out = {}
+    for side, other, there, back in [("a", "b", g_ab, g_ba), ("b", "a", g_ba, g_ab)]:
+        real = to_float(getattr(pair, side))
+        fake = generate(there, real)
+        out |= {f"real_{side}": real, f"fake_{other}": fake, f"rec_{side}": generate(back, fake)}
+        if idt:
+            out[f"idt_{side}"] = generate(back, real)
+    return out
+
+
+def to_bytes(images):
+    """Float images in [-1, 1] as a file would hold them: uint8, rounded."""
+    return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+class Judge:
+    """The real images of a split ("test" or "val"; the first `limit` of each domain) and what measures fakes against them.
+
+    inception: an Inception to measure by as well. Building one trains the data set's probe if there is none yet.
+    """
+
+    def __init__(self, images, split="test", inception=None, limit=None, device="cpu"):
+        self.images, self.split, self.limit = images, split, limit
+        self.pair = type(images.test)(*[side[:limit] for side in getattr(images, split)])
+        self.probe = find_probe(images, device)
+        self.extractors = {"probe": self.probe} | ({"inception": inception} if inception else {})
+        self.features, self.contents = {}, {}
+        for side in "ab":
+            self.features["probe", side], self.contents[side] = self.probe.look(getattr(self.pair, side))
+            if inception:
+                self.features["inception", side] = inception.look(getattr(self.pair, side))
+        self.strangers = float(torch.cdist(self.contents["a"], self.contents["b"]).mean())
+        self.attributes = images.attributes and {side: table[:limit] for side, table in zip("ab", images.attributes[split])}
+
+    @cached_property
+    def truth(self):
+        """{direction: the true counterparts of its inputs, uint8}, drawn when first asked for; None where nobody knows them."""
+        if self.images.drawn is None:
+            return None
+        of_b, of_a = load_truth(self.images, self.split)
+        return {"ab": of_a[:self.limit], "ba": of_b[:self.limit]}
+
+    def by_image(self, out, way):
+        """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row an image.
+
+        cycle: mean |rec - real|, 0 to 2. content: distance of the probe's contents from input to fake, 1 for two strangers of
+        the two domains. nearest: distance of the fake's features to those of the nearest real image of its domain. Of built-in
+        faces also agreement (mean over the attributes that the probe reads well), and to the true counterpart psnr (dB), ssim
+        and perceptual. out: what translate gives; without rec there is no cycle.
+        """
+        source, target = WAYS[way]
+        fake, table = to_bytes(out[f"fake_{target}"]), {}
+        features, contents = self.probe.look(fake)
+        if f"rec_{source}" in out:
+            table["cycle"] = (out[f"rec_{source}"] - out[f"real_{source}"]).abs().mean((1, 2, 3))
+        table["content"] = (contents - self.contents[source]).norm(dim=1) / self.strangers
+        table["nearest"] = torch.cdist(features, self.features["probe", target]).min(1).values
+        if self.attributes is not None and self.probe.readable:
+            table["agreement"] = self.agreements(fake, way).mean(axis=1).to_numpy()
+        if self.truth:
+            from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure   # 3 s to import
+            fake, true = to_float(fake), to_float(self.truth[way])
+            table["psnr"] = peak_signal_noise_ratio(fake, true, data_range=2.0, reduction="none", dim=(1, 2, 3))
+            table["ssim"] = structural_similarity_index_measure(fake, true, data_range=2.0, reduction="none")
+            table["perceptual"] = self.probe.perceptual(fake, true)
+        table = {name: column.numpy() if torch.is_tensor(column) else column for name, column in table.items()}
+        return pd.DataFrame(table).astype(np.float64).replace(np.inf, np.nan)
+
+    def agreements(self, fake, way):
+        """Agreement of each fake with the record of its source, a column for each attribute that the probe reads well."""
+        readable = list(self.probe.readable)
+        return agreement(self.probe.read(fake)[readable], self.attributes[WAYS[way][0]][readable])
+
+    def score(self, out):
+        """All scores of a set of translations: {name: {"value", "low", "high"}}, an interval of 95 % each.
+
+        out: what translate gives for this judge's pair. A score that so few images do not allow is left out.
+        """
+        scores = {}
+        for side in "ab":
+            fake, real = to_bytes(out[f"fake_{side}"]), getattr(self.pair, side)
+            for name, extractor in self.extractors.items():
+                found = extractor.look(fake)
+                found = found[0] if name == "probe" else found
+                for measure, value, error in realism(found, self.features[name, side]):
+                    scores[f"{measure}_{name}_{side}"] = interval(value, error, *BOUNDS.get(measure, ()))
+            found = metrics.sliced_wasserstein(to_float(fake), to_float(real), SEED, with_error=True)
+            scores[f"swd_{side}"] = interval(found["mean"], found["error"], 0)
+        for way in WAYS:
+            table = self.by_image(out, way).drop(columns="nearest")
+            scores |= {f"{name}_{way}": interval(*metrics.mean_error(torch.tensor(table[name]), SEED)) for name in table
+                       if table[name].notna().any()}
+        order = {name: i for i, name in enumerate(SCORES)}
+        return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
+
+    def check(self, fake_a, fake_b, suffix=""):
+        """The few figures that are followed during training, of float fakes of this judge's pair: kid_a, kid_b, content_ab,
+        content_ba, and variety_a, variety_b: how far fakes are from each other, of how far real images are. As a dict."""
+        found = {}
+        for way, fake in (("ba", fake_a), ("ab", fake_b)):
+            source, target = WAYS[way]
+            features, contents = self.probe.look(to_bytes(fake))
+            real = self.features["probe", target]
+            if min(len(features), len(real)) >= 4:
+                found[f"kid_{target}{suffix}"] = metrics.kid(features, real, SEED)[0]
+            found[f"content_{way}{suffix}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
+            if min(len(features), len(real)) >= 2:
+                found[f"variety_{target}{suffix}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
+        return found
+
+    def nearest_training(self, fakes, side):
+        """The training image of a domain that is nearest to each image by the probe's features: (indices (N,), distances (N,))."""
+        train = self.probe.look(getattr(self.images.train, side))[0]
+        distances = torch.cdist(self.probe.look(to_bytes(fakes) if fakes.is_floating_point() else fakes)[0], train)
+        return distances.argmin(1), distances.min(1).values
+
+    def landmarks(self):
+        """Translations that no model made, to tell what a score means: {name: what translate would give}.
+
+        untranslated (the identity), random (each input answered by an arbitrary training image of the target domain), and of
+        built-in faces truth (the true counterparts; nothing is translated back).
+        """
+        a, b = map(to_float, self.pair)
+        rng = torch.Generator().manual_seed(SEED)
+
+        def any_of(side, n):
+            train = getattr(self.images.train, side)
+            return to_float(train[torch.randint(len(train), (n,), generator=rng)])
+
+        marks = {"untranslated": {"real_a": a, "fake_b": a, "rec_a": a, "real_b": b, "fake_a": b, "rec_b": b},
+                 "random": {"real_a": a, "fake_b": any_of("b", len(a)), "rec_a": any_of("a", len(a)),
+                            "real_b": b, "fake_a": any_of("a", len(b)), "rec_b": any_of("b", len(b))}}
+        if self.truth:
+            marks["truth"] = {"real_a": a, "fake_b": to_float(self.truth["ab"]), "real_b": b, "fake_a": to_float(self.truth["ba"])}
+        return marks
+
+    def protocols(self):
+        """How each score was taken, by its name without domain or direction: scores compare only where this is equal."""
+        n = {side: len(getattr(self.pair, side)) for side in "ab"}
+        common = {"n": n, "split": self.split, "resolution": list(self.pair.a.shape[-2:]), "data": self.images.fingerprint[:16],
+                  "filter": "drawn at this size" if self.images.drawn else "Lanczos, antialiased (Pillow)", "seed": SEED}
+        half, boot = min(n.values()) // 2, f"95 %: 1.96 standard errors, bootstrap over images, {metrics.RESAMPLES} resamples"
+        found = {}
+        for name, extractor in self.extractors.items():
+            by = common | {"extractor": getattr(extractor, "name", f"probe, {getattr(extractor, 'objective', '')}"), "hash": extractor.hash,
+                           "pixels": "8 bits, rounded"}
+            found |= {f"kid_{name}": by | {"subset_size": half, "subsets": metrics.KID_SUBSETS, "kernel": "cubic, unbiased",
+                                           "interval": "95 %: 1.96 deviations over subsets of half the images"},
+                      f"fid_{name}": by | {"interval": boot}}
+            found |= {f"{m}_{name}": by | {"neighbour": metrics.NEIGHBOUR, "interval": boot} for m in ("precision", "recall")}
+        found["swd"] = common | {"patches": f"{metrics.PER_IMAGE} an image and level, {metrics.PATCH}x{metrics.PATCH}",
+                                 "directions": metrics.DIRECTIONS, "scale": "of the real images", "pixels": "8 bits, rounded",
+                                 "interval": f"95 %: 1.96 standard errors, bootstrap over images, {metrics.SWD_RESAMPLES} resamples"}
+        per_image = common | {"interval": "95 %: 1.96 standard errors, bootstrap over images, 1000 resamples"}
+        by_probe = per_image | {"extractor": f"probe, {self.probe.objective}", "hash": self.probe.hash}
+        found |= {"cycle": per_image, "content": by_probe}
+        if self.images.drawn:
+            found |= {"agreement": by_probe | {"attributes": list(self.probe.readable)}, "psnr": per_image, "ssim": per_image,
+                      "perceptual": by_probe}
+        return found
+
+
+BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
+
+
+def realism(fake, real):
+    """(measure, value, standard error) of each realism measure of two feature sets that their sizes allow."""
+    found = []
+    if min(len(fake), len(real)) >= 4:
+        found.append(("kid", *metrics.kid(fake, real, SEED)))
+    if min(len(fake), len(real)) >= 2:
+        found.append(("fid", metrics.fid(fake, real), float(metrics.bootstrap(metrics.fid, fake, real, SEED)[0])))
+    if min(len(fake), len(real)) > metrics.NEIGHBOUR + 1:
+        values, errors = metrics.precision_recall(fake, real), metrics.bootstrap(metrics.precision_recall, fake, real, SEED)
+        found += [(name, value, float(error)) for name, value, error in zip(("precision", "recall"), values, errors)]
+    return found
+
+
+def interval(value, error, least=-float("inf"), most=float("inf")):
+    """A score with its interval of 95 %, kept within what is possible."""
+    low, high = max(least, value - 1.96 * error), min(most, value + 1.96 * error)
+    return {"value": round(value, 5), "low": round(low, 5), "high": round(high, 5)}
+
+
+def family(name):
+    """A score's name without its domain or direction: kid_probe of kid_probe_a."""
+    return name.rsplit("_", 1)[0]

@@ -1,0 +1,83 @@
+"""A finished run and its folder:
+
+    config.json     the TrainConfig, and the fingerprint of the data
+    metrics.jsonl   a line a step (losses) and one a validation (losses, KID, content distance, variety)
+    weights.pt      networks and running means after the last step
+    best.pt         the same at the validation with the lowest KID
+    metrics.json    test losses, scores with their protocols, cost, warnings
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from ganlib.config import load_config
+from ganlib.cost import default_device
+from ganlib.files import InputError, write_atomic
+from ganlib.judge import Judge, translate
+from ganlib.nets import Nets, build_ema, build_nets, load_weights
+
+WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
+           "best": "running means at the validation with the lowest KID"}
+
+
+class Run(NamedTuple):
+    """A finished run: folder, config, networks, history (one row a step or epoch) and the figures of metrics.json.
+
+    ema holds the generators that are used (and the discriminators), nets them as trained, best as ema at the best validation.
+    """
+
+    folder: Path
+    cfg: object
+    nets: Nets
+    ema: Nets
+    best: Nets
+    history: pd.DataFrame
+    metrics: dict
+
+    def translate(self, pair, weights="ema", idt=False):
+        """judge.translate of a Pair of images by the "ema", "raw" or "best" generators."""
+        nets = {"ema": self.ema, "raw": self.nets, "best": self.best}[weights]
+        return translate(nets.g_ab, nets.g_ba, pair, idt)
+
+
+def save(path, weights):
+    """Write weights to a file, whole or not at all."""
+    content = io.BytesIO()
+    torch.save(weights, content)
+    write_atomic(path, content.getbuffer())
+
+
+def load_run(folder, device=None):
+    """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
+    folder, device = Path(folder), torch.device(device) if device else default_device()
+    cfg = load_config(folder)
+    for name in ("metrics.json", "weights.pt", "best.pt"):
+        if not (folder / name).exists():
+            raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
+    loaded = []
+    for name in ("weights.pt", "best.pt"):
+        nets = build_nets(cfg, device)
+        emas = [build_ema(net, cfg.ema) for net in nets[:2]]
+        load_weights(nets, emas, torch.load(folder / name, map_location=device, weights_only=True))
+        loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
+    history = pd.read_json(folder / "metrics.jsonl", lines=True)
+    return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, json.loads((folder / "metrics.json").read_text()))
+
+
+def score_run(run, data, inception=None):
+    """The run with scores of its test translations in metrics.json: {"ema" | "raw" | "best": {name: value, low, high}}, and
+    their protocols. A run that has them by the same protocols is left as it is."""
+    judge = Judge(data, "test", inception, device=next(run.nets.g_ab.parameters()).device)
+    protocols = json.loads(json.dumps(judge.protocols()))
+    known = run.metrics.get("protocols", {})
+    if all(known.get(name) == protocol for name, protocol in protocols.items()):
+        return run
+    scores = {weights: judge.score(run.translate(data.test, weights)) for weights in WEIGHTS}
+    metrics = run.metrics | {"scores": scores, "protocols": protocols}
+    write_atomic(run.folder / "metrics.json", json.dumps(metrics, indent=1))
+    return run._replace(metrics=metrics)

@@ -1,0 +1,39 @@
+"""What can go wrong in a training while every loss looks alive, found in its history and said in plain words with the fix."""
+
+WON = 0.05              # a discriminator's loss below which little is left to learn from it; 0.25 where it cannot tell
+LONG, LEAST = 0.1, 50   # "for long": this share of the planned steps, and at least so many
+VARIETY = 0.3           # fakes that differ from each other by less than this share of what real images do
+CLIMB = 1.25            # the cycle loss against its lowest so far
+COPY = 0.2              # content distance of a fake to its input, of 1 for strangers, that says copied
+
+
+def warn(history, steps):
+    """Plain sentences on what is wrong at the end of a history (the table of a Run, as far as it has come): {kind: sentence}.
+    steps: those planned, which say what "long" is."""
+    train, val = [history[history.split == split] for split in ("train", "val")]
+    long, found = max(LEAST, round(LONG * steps)), {}
+    if len(train) >= 2 * long:
+        recent = train.tail(long)
+        for side in "ab":
+            if (loss := recent[f"d_{side}"].mean()) < WON:
+                found[f"d_{side} wins"] = (
+                    f"discriminator {side.upper()} has been winning for {long} steps (loss {loss:.3f}; 0.25 is a draw), so its generator "
+                    f"learns little: try a lower lr_d, fewer d_layers, a larger pool_size, or more training images")
+        means = train.cycle.rolling(long).mean()
+        if means.iloc[-1] > CLIMB * means.min():
+            found["cycle climbs"] = (
+                f"the cycle loss climbs: {means.iloc[-1]:.2f} over the last {long} steps, it has been {means.min():.2f}; content gets "
+                "lost on the way: try a lower lr_g or a higher lambda_cycle")
+    if len(val) and "variety_a" in val and val.iloc[-1].step >= max(LEAST, steps / 2):    # at the start all outputs are alike
+        last = val.iloc[-1]
+        for side in "ab":
+            if last[f"variety_{side}"] < VARIETY:
+                found[f"fake_{side} alike"] = (
+                    f"outputs lose their variety: fake_{side} images differ from each other {last[f'variety_{side}']:.0%} as much as real "
+                    f"ones do (mode collapse): try a larger pool_size, a lower lr_d, a higher lambda_cycle, or an earlier checkpoint")
+        for way, side in (("ab", "b"), ("ba", "a")):
+            if last[f"content_{way}"] < COPY:
+                found[f"{way} copies"] = (
+                    f"g_{way} only copies its input (content distance {last[f'content_{way}']:.2f}, of 1 for two strangers), so fake_{side} "
+                    "does not look like its domain: try a lower lambda_idt, a lower lambda_cycle, or more steps")
+    return found
