@@ -1,0 +1,233 @@
+"""Compare finished runs: scores by model, mean and spread over seeds, and which differences are established.
+
+    python -m ganlib.compare reports/runs/*                       a table in the terminal
+    python -m ganlib.compare RUN RUN --format markdown            or latex, json
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tabulate import tabulate
+
+from ganlib.config import load_config, read_json
+from ganlib.files import InputError
+from ganlib.judge import SCORES, family
+from ganlib.runs import WEIGHTS
+
+HEADLINE = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba")    # differences are tested in these: realism, faithfulness
+COSTS = {"parameters": "parameters of a generator", "flops_per_pair": "FLOPs a training pair", "pairs_per_second": "pairs/s",
+         "train_seconds": "training, s", "peak_memory_mib": "memory, MiB"}
+ALPHA = 0.05
+
+
+def gather(folders, weights="ema"):
+    """One row a run, as a DataFrame: model, seed, folder, the costs, and of each score NAME, NAME_low and NAME_high.
+
+    Runs that differ in their seed alone are one model. Raises InputError for a folder that holds no finished run, one without
+    scores, and where runs were scored by different protocols: the first difference is named.
+    """
+    if not folders:
+        raise InputError("runs: none given; expected folders of finished runs, such as reports/runs/*")
+    rows, configs, first = [], [], None
+    for folder in dict.fromkeys(map(Path, folders)):
+        cfg = load_config(folder)
+        if not (folder / "metrics.json").exists():
+            raise InputError(f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again")
+        metrics = read_json(folder / "metrics.json")
+        if "scores" not in metrics or "protocols" not in metrics:
+            raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again, or let notebook 04 score it")
+        if "kid_probe_a" not in metrics["scores"][weights]:
+            raise InputError(f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
+                             "domain, for a KID")
+        first = first or (folder, metrics["protocols"])
+        refuse_other_protocols(*first, folder, metrics["protocols"])
+        costs = {name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name) for name in COSTS}
+        scores = {name + end: score[key] for name, score in metrics["scores"][weights].items()
+                  for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
+        rows.append({"seed": cfg.seed, "folder": str(folder)} | costs | scores)
+        configs.append(asdict(cfg))
+    table = pd.DataFrame(rows)
+    table.insert(0, "model", name_models(configs))
+    return table
+
+
+def refuse_other_protocols(folder, protocols, other_folder, others):
+    """Raise InputError unless the scores that both runs have were taken in the same way, and both have the same ones."""
+    for name in sorted(protocols.keys() | others.keys()):
+        one, other = protocols.get(name), others.get(name)
+        if one is None or other is None:
+            raise InputError(f"{name}: run {folder if other is None else other_folder} has it and "
+                             f"{other_folder if other is None else folder} has not; score both in the same way")
+        for key in sorted(one.keys() | other.keys()):
+            if one.get(key) != other.get(key):
+                raise InputError(f"{name}: {key} is {one.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of "
+                                 "different protocols cannot be set in one table; compare runs of the same data and probe")
+
+
+def name_models(configs):
+    """A name for each config that tells models apart: architecture, ngf and recipe, and where that is not enough what differs."""
+    keys = [json.dumps({k: v for k, v in config.items() if k != "seed"}, sort_keys=True) for config in configs]
+    short = [f"{config['arch']} {config['ngf']}, {config['recipe']}" for config in configs]
+    names = {}
+    for key, name, config in zip(keys, short, configs):
+        rivals = [c for k, s, c in zip(keys, short, configs) if s == name and k != key]
+        differs = [f"{field} {value}" for field, value in config.items()
+                   if field != "seed" and any(rival[field] != value for rival in rivals)]
+        names[key] = ", ".join([name, *differs])
+    return [names[key] for key in keys]
+
+
+def validation_kid(run):
+    """KID of a Run's validations, mean of both domains, by the running means: a Series by step."""
+    val = run.history[run.history.split == "val"].set_index("step")
+    return (val.kid_a + val.kid_b) / 2
+
+
+def seconds_to_kid(run, target):
+    """Seconds that a Run trained (validation left out) until its validation KID was at or below the target; NaN if it never was."""
+    kid = validation_kid(run)
+    reached = kid.index[kid <= target]
+    return run.metrics["train_seconds"] * reached[0] / run.cfg.steps if len(reached) else np.nan
+
+
+def differences(table, names=HEADLINE):
+    """Every two models compared in every score, a row each: Welch's test over seeds, the effect size and whether it is established.
+
+    effect: Hedges' g, the difference in units of the spread over seeds, of few seeds corrected. p_adjusted: by Holm (1979) for
+    all the comparisons of this table. Where a model has one seed only, there is nothing to test (NaN).
+    """
+    rows = []
+    for one, other in combinations(table.model.unique(), 2):
+        for name in names:
+            x, y = [table.loc[table.model == model, name].dropna().to_numpy() for model in (one, other)]
+            row = {"one": one, "other": other, "score": name, "difference": x.mean() - y.mean() if len(x) and len(y) else np.nan,
+                   "better": None, "effect": np.nan, "p": np.nan}
+            if len(x) and len(y) and row["difference"]:
+                row["better"] = one if (row["difference"] > 0) == SCORES[family(name)][1] else other
+            if min(len(x), len(y)) > 1 and x.var() + y.var() > 0:
+                freedom = len(x) + len(y) - 2
+                spread = np.sqrt(((len(x) - 1) * x.var(ddof=1) + (len(y) - 1) * y.var(ddof=1)) / freedom)
+                row |= {"effect": row["difference"] / spread * (1 - 3 / (4 * freedom - 1)), "p": stats.ttest_ind(x, y, equal_var=False).pvalue}
+            rows.append(row)
+    found = pd.DataFrame(rows, columns=["one", "other", "score", "difference", "better", "effect", "p"])
+    found["p_adjusted"] = holm(found.p.to_numpy(dtype=float))
+    found["established"] = found.p_adjusted < ALPHA
+    return found
+
+
+def holm(p):
+    """Holm's step-down adjustment of p-values for their number; NaN stay out."""
+    adjusted, order = np.full(len(p), np.nan), np.argsort(p)[:np.count_nonzero(~np.isnan(p))]
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return adjusted
+
+
+def conclude(table, found):
+    """What the differences establish at this size and what they do not: a list of sentences."""
+    seeds = table.groupby("model", sort=False).seed.nunique()
+    if len(seeds) < 2:
+        return ["One model: there is nothing to compare it with."]
+    if found.p.isna().all():
+        return [f"Nothing is established: {'one seed' if seeds.max() == 1 else 'too few seeds'} a model, and how far a score moves from seed to "
+                "seed is not known. Train 3 or more."]
+    lines = []
+    for (one, other), part in found.groupby(["one", "other"], sort=False):
+        for better in (one, other):
+            sure = part[part.established & (part.better == better)]
+            if len(sure):
+                worse = other if better == one else one
+                lines.append(f"{better} is better than {worse} in " + ", ".join(
+                    f"{describe(row.score)} (by {abs(row.difference):.3g}, effect {abs(row.effect):.1f}, p {row.p_adjusted:.2g})"
+                    for row in sure.itertuples()) + ".")
+        unsure = part[~part.established]
+        if len(unsure):
+            lines.append(f"Between {one} and {other} no difference is established in " + ", ".join(describe(name) for name in unsure.score)
+                         + f" at {seeds[one]} and {seeds[other]} seeds.")
+    return lines
+
+
+def describe(name):
+    """A score's name in words, with its domain or direction: "KID, probe, of fake_a", "content distance A to B"."""
+    end = name.rsplit("_", 1)[1]
+    return f"{SCORES[family(name)][0]} " + (f"{end[0].upper()} to {end[1].upper()}" if len(end) == 2 else f"of fake_{end}")
+
+
+def score_columns(table):
+    """The scores in a table of gather, in the order of SCORES."""
+    return [name for name in table if name.rsplit("_", 1)[-1] in ("a", "b", "ab", "ba") and family(name) in SCORES]
+
+
+def significant(value, error=None):
+    """A number in three significant digits, its spread in as many decimals; "-" where there is none."""
+    if value is None or np.isnan(value):
+        return "-"
+    places = max(0, 2 - int(np.floor(np.log10(abs(value) or 1)))) if abs(value) < 1e6 else 0
+    text = f"{value:,.{min(places, 4)}f}"
+    return text if error is None or np.isnan(error) else f"{text} ± {error:,.{min(places, 4)}f}"
+
+
+def render(table, style):
+    """Scores and costs, a row each and a column for each model: mean ± deviation over seeds, or of one seed the interval."""
+    columns = score_columns(table)
+    groups = table.groupby("model", sort=False)
+    mean, spread, seeds = groups[columns + list(COSTS)].mean(), groups[columns].std(), groups.size()
+    rows = []
+    for name in columns + list(COSTS):
+        row = [describe(name) + (" ↑" if SCORES[family(name)][1] else " ↓") if name in columns else COSTS[name]]
+        for model in mean.index:
+            text = significant(mean.loc[model, name], spread.loc[model, name] if seeds[model] > 1 and name in columns else None)
+            if seeds[model] == 1 and name in columns and text != "-":
+                only = table[table.model == model].iloc[0]
+                text += f" [{significant(only[name + '_low'])}, {significant(only[name + '_high'])}]"
+            row.append(text)
+        rows.append(row)
+    heads = [f"{model} ({seeds[model]} seed{'s' if seeds[model] > 1 else ''})" for model in mean.index]
+    text = tabulate(rows, ["", *heads], tablefmt={"text": "simple", "markdown": "github", "latex": "latex_booktabs"}[style],
+                    disable_numparse=True)
+    for sign, command in (("↓", r"$\downarrow$"), ("↑", r"$\uparrow$"), ("±", r"$\pm$")) if style == "latex" else ():
+        text = text.replace(sign, command)
+    return text
+
+
+def to_json(table, found, protocols):
+    """All of it for scripts; what could not be computed is null."""
+    def plain(frame):
+        return json.loads(frame.to_json(orient="records"))
+    return json.dumps({"runs": plain(table), "differences": plain(found), "conclusions": conclude(table, found), "protocols": protocols}, indent=1)
+
+
+def main(arguments=None):
+    """The command line; returns the exit status: 0, or 2 for runs that cannot be compared."""
+    parser = argparse.ArgumentParser(prog="python -m ganlib.compare", description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("--format", choices=("text", "markdown", "latex", "json"), default="text")
+    parser.add_argument("--weights", choices=tuple(WEIGHTS), default="ema", help="; ".join(f"{k}: {v}" for k, v in WEIGHTS.items()))
+    options = parser.parse_args(arguments)
+    try:
+        table = gather(options.runs, options.weights)
+        found = differences(table)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    protocols = read_json(Path(table.folder[0]) / "metrics.json")["protocols"]
+    if options.format == "json":
+        print(to_json(table, found, protocols))
+        return 0
+    print(render(table, options.format))
+    if options.format == "text":
+        p = protocols["kid_probe"]
+        print(f"\n{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at {p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; "
+              f"weights: {WEIGHTS[options.weights]}.\n↓ smaller is better, ↑ more; ± deviation over seeds, [] interval of 95 % over images.\n")
+        print("\n".join(f"- {line}" for line in conclude(table, found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Comparing runs: what may stand in one table, what a difference is worth, and the command line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ganlib import InputError, train
+from ganlib.compare import HEADLINE, conclude, differences, gather, holm, main, render, seconds_to_kid, significant, validation_kid
+from ganlib.runs import load_run, score_run
+
+
+@pytest.fixture(scope="module")
+def runs(faces, tmp_path_factory):
+    """Folders of six finished runs: two models, three seeds."""
+    from ganlib.config import TrainConfig
+    folder = tmp_path_factory.mktemp("compared")
+    return [train.fit(TrainConfig.from_recipe("default", image_size=32, arch=arch, ngf=4, ndf=4, batch_size=2, steps=4, epoch_steps=2, seed=seed,
+                                              precision="float32"), faces, folder / f"{arch}{seed}").folder
+            for arch in ("cyclegan", "uvcgan") for seed in (0, 1, 2)]
+
+
+def edited(folder, tmp_path, change):
+    """A copy of a run's config and metrics, changed."""
+    copy = tmp_path / folder.name
+    copy.mkdir()
+    (copy / "config.json").write_text((folder / "config.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text())
+    change(metrics)
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    return copy
+
+
+def test_runs_that_differ_in_their_seed_are_one_model(runs):
+    table = gather(runs)
+    assert list(table.model) == ["cyclegan 4, default"] * 3 + ["uvcgan 4, default"] * 3 and list(table.seed) == [0, 1, 2] * 2
+    metrics = json.loads((runs[4] / "metrics.json").read_text())
+    assert table.kid_probe_a[4] == metrics["scores"]["ema"]["kid_probe_a"]["value"]
+    assert gather(runs, "raw").kid_probe_a[4] == metrics["scores"]["raw"]["kid_probe_a"]["value"]
+    assert len(gather([runs[0], runs[0]])) == 1
+
+
+def test_models_of_one_name_are_told_apart(runs, faces, tiny, tmp_path):
+    other = train.fit(tiny(steps=4, epoch_steps=2, lr_g=1e-3), faces, tmp_path / "other").folder
+    assert list(gather([runs[0], other]).model) == ["cyclegan 4, default, lr_g 0.0002", "cyclegan 4, default, lr_g 0.001"]
+
+
+@pytest.mark.parametrize("family, key, value", [("kid_probe", "hash", "another"), ("swd", "n", {"a": 9, "b": 5}), ("cycle", "data", "another"),
+                                                ("fid_probe", "split", "val"), ("content", "seed", 1)])
+def test_scores_of_another_protocol_are_refused(runs, tmp_path, family, key, value):
+    def change(metrics):
+        metrics["protocols"][family][key] = value
+    with pytest.raises(InputError, match=f"{family}: {key} is .* cannot be set in one table") as caught:
+        gather([runs[0], edited(runs[1], tmp_path, change)])
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_compared_is_named(runs, tmp_path):
+    with pytest.raises(InputError, match="none given; expected folders of finished runs"):
+        gather([])
+    with pytest.raises(InputError, match="no scores in its metrics.json; train it again"):
+        gather([edited(runs[0], tmp_path, lambda m: m.pop("scores"))])
+    with pytest.raises(InputError, match="kid_inception: run .*uvcgan0 has it and .* has not"):
+        gather([runs[0], edited(runs[3], tmp_path, lambda m: m["protocols"].update(kid_inception={"n": 1}))])
+    (tmp_path / "cyclegan0" / "metrics.json").unlink()
+    with pytest.raises(InputError, match="did not finish; leave it out"):
+        gather([tmp_path / "cyclegan0"])
+
+
+def scores(one, other):
+    """A table of two models whose scores are all the same list."""
+    rows = [{"model": model, "seed": i} | dict.fromkeys(HEADLINE, value) for model, values in (("one", one), ("other", other))
+            for i, value in enumerate(values)]
+    return pd.DataFrame(rows)
+
+
+def test_difference_is_established_where_it_is_large_against_the_spread():
+    far, near = scores([1.0, 1.1, 0.9], [3.0, 3.1, 2.9]), scores([1.0, 2.0, 3.0], [2.0, 1.5, 3.2])
+    found = differences(far)
+    assert found.established.all() and (found.better == "one").all() and (found.difference.round(6) == -2).all()
+    assert found.effect.iloc[0] == pytest.approx(-2 / 0.1 * (1 - 3 / 15), rel=1e-6)
+    assert conclude(far, found)[0].startswith("one is better than other in KID, probe of fake_a (by 2, effect 16.0")
+    found = differences(near)
+    assert not found.established.any()
+    assert conclude(near, found) == ["Between one and other no difference is established in KID, probe of fake_a, KID, probe of fake_b, "
+                                     "content distance A to B, content distance B to A at 3 and 3 seeds."]
+
+
+def test_one_seed_establishes_nothing():
+    table = scores([1.0], [3.0])
+    found = differences(table)
+    assert found.p.isna().all() and not found.established.any() and "one seed a model" in conclude(table, found)[0]
+    alone = table[table.model == "one"]
+    assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == ["One model: there is nothing to compare it with."]
+
+
+def test_equal_scores_are_no_difference():
+    found = differences(scores([2.0, 2.0], [2.0, 2.0]))
+    assert found.better.isna().all() and not found.established.any()
+
+
+def test_chance_establishes_one_table_in_twenty_at_most():
+    rng = np.random.default_rng(0)
+    tables = [pd.DataFrame({"model": ["one"] * 3 + ["other"] * 3 + ["third"] * 3} | {name: rng.normal(size=9) for name in HEADLINE}) for _ in range(200)]
+    assert sum(differences(table).established.any() for table in tables) <= 16
+
+
+def test_holm_is_the_published_adjustment():
+    """The example of Holm (1979) as every text book has it: 0.01, 0.04, 0.03, 0.005 -> 0.03, 0.06, 0.06, 0.02."""
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm(np.array([0.5, np.nan, 0.9])) == pytest.approx([1, np.nan, 1], nan_ok=True)
+
+
+@pytest.mark.parametrize("value, error, text", [(1234.5678, None, "1,235"), (0.012345, 0.0004, "0.0123 ± 0.0004"), (None, None, "-"),
+                                                (float("nan"), None, "-"), (0.0, None, "0.00"), (12.345, float("nan"), "12.3")])
+def test_numbers_have_three_digits(value, error, text):
+    assert significant(value, error) == text
+
+
+def test_command_line_prints_every_format(runs, capsys):
+    folders = [str(folder) for folder in runs]
+    assert main(folders) == 0
+    text = capsys.readouterr().out
+    assert "cyclegan 4, default (3 seeds)" in text and "±" in text and "pairs/s" in text and "5 and 5 test images" in text and "\n- " in text
+    assert main([folders[0], "--format", "markdown"]) == 0
+    assert "[" in (row := next(x for x in capsys.readouterr().out.splitlines() if x.startswith("| KID"))) and row.endswith("|")
+    assert main([*folders, "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    assert latex.startswith(r"\begin{tabular}") and r"fake\_a $\downarrow$" in latex and latex.isascii()
+    assert main([*folders, "--format", "json"]) == 0
+    everything = json.loads(capsys.readouterr().out)
+    assert len(everything["runs"]) == 6 and len(everything["differences"]) == 4 and everything["protocols"]["swd"]["n"] == {"a": 5, "b": 5}
+    assert main(["nowhere"]) == 2
+    assert capsys.readouterr().err == "error: run folder nowhere: no config.json in it; expected the folder of a run of ganlib\n"
+
+
+def test_time_to_a_quality_counts_from_the_curve(runs):
+    run = load_run(runs[0])
+    history = pd.DataFrame({"split": "val", "step": [1, 2, 3, 4], "kid_a": [4.0, 2, 3, 1], "kid_b": [4.0, 2, 3, 1]})
+    run = run._replace(history=history, metrics=run.metrics | {"train_seconds": 100.0})
+    assert [seconds_to_kid(run, target) for target in (9, 2, 1)] == [25, 50, 100] and np.isnan(seconds_to_kid(run, 0.5))
+    assert list(validation_kid(run)) == [4, 2, 3, 1]
+
+
+def test_run_is_scored_again_where_its_protocol_is_another(runs, faces, tmp_path):
+    run = load_run(runs[0])
+    stamp = (run.folder / "metrics.json").stat().st_mtime_ns
+    assert score_run(run, faces).metrics == run.metrics and (run.folder / "metrics.json").stat().st_mtime_ns == stamp
+    old = run.metrics["protocols"] | {"kid_probe": run.metrics["protocols"]["kid_probe"] | {"hash": "of an older probe"}}
+    again = score_run(run._replace(metrics=run.metrics | {"protocols": old, "scores": {}}), faces)
+    assert again.metrics["scores"] == run.metrics["scores"] and again.metrics["protocols"] == run.metrics["protocols"]
+
+
+def test_table_says_what_no_run_has(runs):
+    table = gather(runs[:1])
+    assert "| - " in render(table.assign(peak_memory_mib=np.nan), "markdown")
