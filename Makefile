@@ -1,4 +1,5 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
+# make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them
 # make lab      JupyterLab on localhost
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
@@ -10,6 +11,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 report: $(VENV)/installed
 	@$(RUN) ganlib.report quick
+
+compare: $(VENV)/installed
+	@$(RUN) ganlib.report seeds
 
 test: $(VENV)/installed
 	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
@@ -33,4 +37,4 @@ $(VENV)/installed: pyproject.toml $(if $(filter $(CURDIR),$(shell cat $(VENV)/in
 
 moved:
 
-.PHONY: report test lab notebooks moved
+.PHONY: report compare test lab notebooks moved

@@ -2,8 +2,11 @@
 
     from ganlib.data import load_domains       two image domains, from a folder, a zip or drawn in code
     from ganlib.config import TrainConfig      every choice of a run
-    from ganlib.train import fit, load_run     train it, or load it again
-    from ganlib.plots import show_grid, plot_losses
+    from ganlib.train import fit               train it
+    from ganlib.runs import load_run           load it again
+    from ganlib.judge import Judge             score its translations
+    from ganlib.compare import gather          set runs side by side
+    from ganlib.plots import show_grid, plot_losses, plot_quality
 """
 
 from ganlib.files import ROOT, InputError

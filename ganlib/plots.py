@@ -1,6 +1,7 @@
-"""The pictures that notebooks draw: grids of images, loss curves and distributions. All return the Figure."""
+"""The pictures that notebooks draw: grids of images, curves and distributions. All return the Figure."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.patches import Patch
@@ -83,4 +84,35 @@ def show_densities(table, columns, by="domain", per_row=4):
     figure.legend(handles=[Patch(facecolor=(*colours[group], 0.25), edgecolor=colours[group], label=group) for group in groups],
                   loc="outside upper left", ncols=len(groups), frameon=False)
     sns.despine(figure, left=True)
+    return figure
+
+
+def plot_quality(groups, titles, marks=None, log=()):
+    """How validation figures change with the steps, a panel for each: mean over runs, and a band from the lowest to the highest.
+
+    groups: {label: histories (tables of Runs)}. titles: {column: title}, in order. marks: {label: {column: value}}, drawn as
+    dotted lines. log: columns on a logarithmic axis. -> Figure.
+    """
+    columns = min(2, len(titles))
+    rows = -(-len(titles) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(8, 0.4 + 2.4 * rows), dpi=100, squeeze=False, sharex=True, layout="constrained")
+    for panel, (name, title) in zip(panels.flat, titles.items()):
+        for colour, (label, histories) in zip(sns.color_palette(), groups.items()):
+            val = pd.concat([h.loc[h.split == "val", ["step", name]] for h in histories]).groupby("step")[name]
+            panel.plot(val.mean(), color=colour, label=label, marker="o", markersize=2.5, linewidth=1.4)
+            panel.fill_between(val.min().index, val.min(), val.max(), color=colour, alpha=0.18, linewidth=0)
+        for style, (label, values) in zip((":", "-.", (0, (1, 3))), (marks or {}).items()):
+            if values[name] > 0 or name not in log:
+                panel.axhline(values[name], color="0.35", linestyle=style, linewidth=1, label=label)
+        panel.set_title(title, fontsize=10)
+        panel.set_yscale("log" if name in log else "linear")
+        panel.grid(alpha=0.25)
+        panel.tick_params(labelsize=8)
+    for panel in panels.flat[len(titles):]:
+        panel.set_visible(False)
+    for panel in panels[-1]:
+        panel.set_xlabel("step", fontsize=9)
+    handles = {label: handle for panel in panels.flat for handle, label in zip(*panel.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles, loc="outside upper left", ncols=min(4, len(handles)), frameon=False, fontsize=8)
+    sns.despine(figure)
     return figure

@@ -127,7 +127,7 @@ def typed(name, value, default):
         except (ValueError, yaml.YAMLError):
             pass    # told below
     if isinstance(default, list):
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value) or not value:
+        if not isinstance(value, list) or not value or any(type(item) is not type(default[0]) for item in value):
             raise InputError(f"{name} {value!r}: expected a list such as {default!r}")
     elif not (name == "image_size" and isinstance(value, list)):
         check_value(name, value, default)
