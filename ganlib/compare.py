@@ -16,72 +16,76 @@ import pandas as pd
 from scipy import stats
 from tabulate import tabulate
 
-from ganlib.config import load_config, read_json
+from ganlib.config import RECIPES, load_config, read_json
 from ganlib.files import InputError
 from ganlib.judge import SCORES, family
 from ganlib.runs import WEIGHTS
 
 HEADLINE = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba")    # differences are tested in these: realism, faithfulness
 COSTS = {"parameters": "parameters of a generator", "flops_per_pair": "FLOPs a training pair", "pairs_per_second": "pairs/s",
-         "train_seconds": "training, s", "peak_memory_mib": "memory, MiB"}
+         "train_seconds": "training, s", "memory_mib": "memory of training, MiB"}
 ALPHA = 0.05
 
 
 def gather(folders, weights="ema"):
     """One row a run, as a DataFrame: model, seed, folder, the costs, and of each score NAME, NAME_low and NAME_high.
 
-    Runs that differ in their seed alone are one model. Raises InputError for a folder that holds no finished run, one without
-    scores, and where runs were scored by different protocols: the first difference is named.
+    Runs that differ in their seed alone are one model. A score that only some runs have is missing (NaN) in the others, and time
+    and memory are where runs were made on different devices. Raises InputError for a folder that holds no finished run, one without scores, two runs of one model and seed (which would count one
+    training twice), and where runs were scored by different protocols: the first difference is named.
     """
     if not folders:
         raise InputError("runs: none given; expected folders of finished runs, such as reports/runs/*")
-    rows, configs, first = [], [], None
+    rows, configs, protocols, known = [], [], {}, {}
     for folder in dict.fromkeys(map(Path, folders)):
         cfg = load_config(folder)
         if not (folder / "metrics.json").exists():
             raise InputError(f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again")
         metrics = read_json(folder / "metrics.json")
         if "scores" not in metrics or "protocols" not in metrics:
-            raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again, or let notebook 04 score it")
+            raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again")
         if "kid_probe_a" not in metrics["scores"][weights]:
             raise InputError(f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
                              "domain, for a KID")
-        first = first or (folder, metrics["protocols"])
-        refuse_other_protocols(*first, folder, metrics["protocols"])
+        if cfg in known:
+            raise InputError(f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out")
+        for name, protocol in metrics["protocols"].items():
+            refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         costs = {name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name) for name in COSTS}
         scores = {name + end: score[key] for name, score in metrics["scores"][weights].items()
                   for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-        rows.append({"seed": cfg.seed, "folder": str(folder)} | costs | scores)
+        rows.append({"seed": cfg.seed, "folder": str(folder), "device": f"{metrics['device']}, {metrics['precision']}"} | costs | scores)
         configs.append(asdict(cfg))
+        known[cfg] = folder
     table = pd.DataFrame(rows)
+    if table.device.nunique() > 1:
+        table[["pairs_per_second", "train_seconds", "memory_mib"]] = np.nan
     table.insert(0, "model", name_models(configs))
     return table
 
 
-def refuse_other_protocols(folder, protocols, other_folder, others):
-    """Raise InputError unless the scores that both runs have were taken in the same way, and both have the same ones."""
-    for name in sorted(protocols.keys() | others.keys()):
-        one, other = protocols.get(name), others.get(name)
-        if one is None or other is None:
-            raise InputError(f"{name}: run {folder if other is None else other_folder} has it and "
-                             f"{other_folder if other is None else folder} has not; score both in the same way")
-        for key in sorted(one.keys() | other.keys()):
-            if one.get(key) != other.get(key):
-                raise InputError(f"{name}: {key} is {one.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of "
-                                 "different protocols cannot be set in one table; compare runs of the same data and probe")
+def refuse_another(name, folder, protocol, other_folder, other):
+    """Raise InputError unless two runs have a score by the same protocol."""
+    for key in sorted(protocol.keys() | other.keys()):
+        if protocol.get(key) != other.get(key):
+            raise InputError(f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of different "
+                             "protocols cannot be set in one table; compare runs of the same data and probe")
 
 
 def name_models(configs):
-    """A name for each config that tells models apart: architecture, ngf and recipe, and where that is not enough what differs."""
-    keys = [json.dumps({k: v for k, v in config.items() if k != "seed"}, sort_keys=True) for config in configs]
+    """A name for each config that tells models apart: architecture, ngf and recipe; and what else differs, between two of one
+    name or, of what no recipe fixes (such as the steps), between any two: models that were trained unequally show it."""
+    def values(config, fields):
+        return json.dumps({field: config[field] for field in fields}, sort_keys=True)
+
+    fields = [field for field in configs[0] if field not in ("seed", "arch", "ngf", "recipe")]
+    shared = [field for field in fields if field not in RECIPES["seed"]]
     short = [f"{config['arch']} {config['ngf']}, {config['recipe']}" for config in configs]
-    names = {}
-    for key, name, config in zip(keys, short, configs):
-        rivals = [c for k, s, c in zip(keys, short, configs) if s == name and k != key]
-        differs = [f"{field} {value}" for field, value in config.items()
-                   if field != "seed" and any(rival[field] != value for rival in rivals)]
-        names[key] = ", ".join([name, *differs])
-    return [names[key] for key in keys]
+    names = []
+    for name, config in zip(short, configs):
+        differs = [field for field in fields if len({values(c, [field]) for s, c in zip(short, configs) if s == name or field in shared}) > 1]
+        names.append(", ".join([name, *(f"{field} {config[field]}" for field in differs)]))
+    return names
 
 
 def validation_kid(run):
@@ -98,23 +102,27 @@ def seconds_to_kid(run, target):
 
 
 def differences(table, names=HEADLINE):
-    """Every two models compared in every score, a row each: Welch's test over seeds, the effect size and whether it is established.
+    """Every two models compared in every score, a row each: a t-test over seeds, the effect size and whether it is established.
 
-    effect: Hedges' g, the difference in units of the spread over seeds, of few seeds corrected. p_adjusted: by Holm (1979) for
-    all the comparisons of this table. Where a model has one seed only, there is nothing to test (NaN).
+    The spread over seeds is pooled over all models of the table, which takes it to be alike in them: three seeds of one model
+    alone say little of it. That of KID grows with KID, so where all are above 0 its logarithm is tested. effect: Hedges' g, the
+    difference in units of that spread, corrected for few seeds. p_adjusted: by Holm (1979) for all comparisons of the table.
+    With a model of one seed nothing is tested (NaN).
     """
-    rows = []
-    for one, other in combinations(table.model.unique(), 2):
+    rows, models = [], table.model.unique()
+    for one, other in combinations(models, 2):
         for name in names:
-            x, y = [table.loc[table.model == model, name].dropna().to_numpy() for model in (one, other)]
-            row = {"one": one, "other": other, "score": name, "difference": x.mean() - y.mean() if len(x) and len(y) else np.nan,
-                   "better": None, "effect": np.nan, "p": np.nan}
-            if len(x) and len(y) and row["difference"]:
+            tested = np.log(table[name]) if name.startswith("kid") and (table[name] > 0).all() else table[name]
+            groups, mean = tested.groupby(table.model, sort=False), table.groupby("model", sort=False)[name].mean()
+            n, freedom = groups.count(), int((groups.count() - 1).clip(lower=0).sum())
+            spread = np.sqrt(((n - 1).clip(lower=0) * groups.var().fillna(0)).sum() / freedom) if freedom else np.nan
+            row = {"one": one, "other": other, "score": name, "difference": mean[one] - mean[other], "better": None, "effect": np.nan, "p": np.nan}
+            if row["difference"]:
                 row["better"] = one if (row["difference"] > 0) == SCORES[family(name)][1] else other
-            if min(len(x), len(y)) > 1 and x.var() + y.var() > 0:
-                freedom = len(x) + len(y) - 2
-                spread = np.sqrt(((len(x) - 1) * x.var(ddof=1) + (len(y) - 1) * y.var(ddof=1)) / freedom)
-                row |= {"effect": row["difference"] / spread * (1 - 3 / (4 * freedom - 1)), "p": stats.ttest_ind(x, y, equal_var=False).pvalue}
+            if spread > 0 and min(n[one], n[other]) > 1:
+                units = (groups.mean()[one] - groups.mean()[other]) / spread
+                row["effect"] = units * (1 - 3 / (4 * freedom - 1))
+                row["p"] = 2 * stats.t.sf(abs(units) / np.sqrt(1 / n[one] + 1 / n[other]), freedom)
             rows.append(row)
     found = pd.DataFrame(rows, columns=["one", "other", "score", "difference", "better", "effect", "p"])
     found["p_adjusted"] = holm(found.p.to_numpy(dtype=float))

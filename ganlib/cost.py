@@ -1,8 +1,7 @@
 """What a training costs: floating-point operations, memory, and the machine that it ran on."""
 
 import platform
-from contextlib import suppress
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,29 +27,22 @@ def count_flops(cfg):
     return {"flops_per_image": image.get_total_flops(), "flops_per_pair": step.get_total_flops()}
 
 
-class PeakMemory:
-    """Memory at most in use from here on, in MiB: `read` gives it. On a GPU what torch allocated on it; on a CPU what the
-    process grew by (Linux; None where the kernel does not tell)."""
+@contextmanager
+def count_memory(nets, device, into):
+    """Around the first training step: what training needs, in MiB, put into the list `into`. On a CPU counted, so that it depends on
+    nothing else in the process: weights, gradients, Adam's two means, and what is kept for the backward pass."""
+    weights, kept = {p.data_ptr(): p.nbytes for net in nets for p in net.parameters()}, {}
 
-    def __init__(self, device):
-        self.device, self.before = device, None
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        else:
-            with suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")   # the peak starts again from what is in use now
-                self.before = resident("VmRSS")
+    def count(x):
+        kept[x.data_ptr()] = max(kept.get(x.data_ptr(), 0), x.nbytes)
+        return x
 
-    def read(self):
-        """The peak so far, rounded, or None."""
-        if self.device.type == "cuda":
-            return round(torch.cuda.max_memory_allocated(self.device) / 2**20)
-        return None if self.before is None else round((resident("VmHWM") - self.before) / 1024)
-
-
-def resident(field):
-    """A field of /proc/self/status, in KiB."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x) if device.type != "cuda" else nullcontext():
+        yield
+    into.append(round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else
+                round((4 * sum(weights.values()) + sum(n for at, n in kept.items() if at not in weights)) / 2**20))
 
 
 def default_device():

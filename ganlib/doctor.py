@@ -21,7 +21,7 @@ import torch
 
 from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
 from ganlib.config import TrainConfig
-from ganlib.cost import default_device, device_name
+from ganlib.cost import count_memory, default_device, device_name
 from ganlib.data import load_domains, pair_batches, to_float
 from ganlib.files import InputError, printable, write_atomic
 from ganlib.metrics import sliced_wasserstein
@@ -98,26 +98,19 @@ def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
     backward pass; counted)."""
     device = torch.device(device) if device else default_device()
     cfg = TrainConfig.from_recipe("default", image_size=tuple(images.train.a.shape[2:]), ngf=ngf, ndf=ndf, batch_size=batch_size)
-    nets, kept = build_nets(cfg, device), {}
+    nets, training = build_nets(cfg, device), []
     opts, _ = build_optimizers(nets, cfg)
     pools, batches = (ImagePool(50, 0), ImagePool(50, 1)), pair_batches(images.train, batch_size, 0, device)
     amp, _ = precision_context(cfg.precision, device)
-    weights = {p.data_ptr(): p.nbytes for net in nets for p in net.parameters()}
-
-    def count(x):
-        kept[x.data_ptr()] = max(kept.get(x.data_ptr(), 0), x.nbytes)
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x):
+    with count_memory(nets, device, training):
         train_step(nets, opts, pools, *next(batches), cfg, amp)
     began = time.perf_counter()
     train_step(nets, opts, pools, *next(batches), cfg, amp)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = (time.perf_counter() - began) / batch_size
-    training = 4 * sum(weights.values()) + sum(n for at, n in kept.items() if at not in weights)
     return {"ngf": ngf, "batch_size": batch_size, "device": device_name(device), "seconds_per_pair": round(seconds, 4),
-            "pairs_per_second": round(1 / seconds, 2), "training_mib": round(training / 2**20),
+            "pairs_per_second": round(1 / seconds, 2), "training_mib": training[0],
             "data_mib": round(sum(side.nbytes for split in (images.train, images.val, images.test) for side in split) / 2**20)}
 
 

@@ -4,6 +4,7 @@ Realism is said of the domain that a fake should look like (kid_probe_b: fake_b 
 (content_ab: real_a against fake_b).
 """
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -11,10 +12,11 @@ import pandas as pd
 import torch
 
 from ganlib import metrics
-from ganlib.data import load_truth, to_float
+from ganlib.data import Pair, load_truth, to_float
 from ganlib.probe import agreement, find_probe
 
 WAYS = {"ab": ("a", "b"), "ba": ("b", "a")}     # direction: source and target domain
+VERSION = 1                                     # of the formulas: scores of another one are no longer the same scores
 SEED = 0                                        # of subsets, resamples, patches and projections
 
 # What each score is (its name without domain or direction), and whether more of it is better. In the order of tables.
@@ -56,14 +58,16 @@ def to_bytes(images):
 
 
 class Judge:
-    """The real images of a split ("test" or "val"; the first `limit` of each domain) and what measures fakes against them.
+    """The real images of a split ("test" or "val"; `limit` of each domain, evenly spaced) and what measures fakes against them.
 
     inception: an Inception to measure by as well. Building one trains the data set's probe if there is none yet.
     """
 
     def __init__(self, images, split="test", inception=None, limit=None, device="cpu"):
-        self.images, self.split, self.limit = images, split, limit
-        self.pair = type(images.test)(*[side[:limit] for side in getattr(images, split)])
+        self.images, self.split = images, split
+        sides = getattr(images, split)
+        self.chosen = {name: metrics.spread(len(side), limit or len(side)) for name, side in zip("ab", sides)}
+        self.pair = Pair(*[side[chosen] for side, chosen in zip(sides, self.chosen.values())])
         self.probe = find_probe(images, device)
         self.extractors = {"probe": self.probe} | ({"inception": inception} if inception else {})
         self.features, self.contents = {}, {}
@@ -72,7 +76,7 @@ class Judge:
             if inception:
                 self.features["inception", side] = inception.look(getattr(self.pair, side))
         self.strangers = float(torch.cdist(self.contents["a"], self.contents["b"]).mean())
-        self.attributes = images.attributes and {side: table[:limit] for side, table in zip("ab", images.attributes[split])}
+        self.attributes = images.attributes and {side: table.iloc[self.chosen[side].numpy()] for side, table in zip("ab", images.attributes[split])}
 
     @cached_property
     def truth(self):
@@ -80,7 +84,12 @@ class Judge:
         if self.images.drawn is None:
             return None
         of_b, of_a = load_truth(self.images, self.split)
-        return {"ab": of_a[:self.limit], "ba": of_b[:self.limit]}
+        return {"ab": of_a[self.chosen["a"]], "ba": of_b[self.chosen["b"]]}
+
+    @cached_property
+    def untranslated(self):
+        """check of the images themselves, as a translator would get that copies its input."""
+        return self.check(*map(to_float, self.pair[::-1]))
 
     def by_image(self, out, way):
         """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row an image.
@@ -148,12 +157,13 @@ class Judge:
             found[f"content_{way}{suffix}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
             if min(len(features), len(real)) >= 2:
                 found[f"variety_{target}{suffix}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
-        return found
+        return {name: value for name, value in found.items() if math.isfinite(value)}   # of equal real images there is no ratio
 
     def nearest_training(self, fakes, side):
         """The training image of a domain that is nearest to each image by the probe's features: (indices (N,), distances (N,))."""
-        train = self.probe.look(getattr(self.images.train, side))[0]
-        distances = torch.cdist(self.probe.look(to_bytes(fakes) if fakes.is_floating_point() else fakes)[0], train)
+        if ("train", side) not in self.features:
+            self.features["train", side] = self.probe.look(getattr(self.images.train, side))[0]
+        distances = torch.cdist(self.probe.look(to_bytes(fakes) if fakes.is_floating_point() else fakes)[0], self.features["train", side])
         return distances.argmin(1), distances.min(1).values
 
     def landmarks(self):
@@ -179,7 +189,7 @@ class Judge:
     def protocols(self):
         """How each score was taken, by its name without domain or direction: scores compare only where this is equal."""
         n = {side: len(getattr(self.pair, side)) for side in "ab"}
-        common = {"n": n, "split": self.split, "resolution": list(self.pair.a.shape[-2:]), "data": self.images.fingerprint[:16],
+        common = {"version": VERSION, "n": n, "split": self.split, "resolution": list(self.pair.a.shape[-2:]), "data": self.images.fingerprint[:16],
                   "filter": "drawn at this size" if self.images.drawn else "Lanczos, antialiased (Pillow)", "seed": SEED}
         half, boot = min(n.values()) // 2, f"95 %: 1.96 standard errors, bootstrap over images, {metrics.RESAMPLES} resamples"
         found = {}
@@ -189,7 +199,7 @@ class Judge:
             found |= {f"kid_{name}": by | {"subset_size": half, "subsets": metrics.KID_SUBSETS, "kernel": "cubic, unbiased",
                                            "interval": "95 %: 1.96 deviations over subsets of half the images"},
                       f"fid_{name}": by | {"interval": boot}}
-            found |= {f"{m}_{name}": by | {"neighbour": metrics.NEIGHBOUR, "interval": boot} for m in ("precision", "recall")}
+            found |= {f"{m}_{name}": by | {"neighbour": metrics.NEIGHBOUR, "interval": boot + ", and no less than a share of n images has"} for m in ("precision", "recall")}
         found["swd"] = common | {"patches": f"{metrics.PER_IMAGE} an image and level, {metrics.PATCH}x{metrics.PATCH}",
                                  "directions": metrics.DIRECTIONS, "scale": "of the real images", "pixels": "8 bits, rounded",
                                  "interval": f"95 %: 1.96 standard errors, bootstrap over images, {metrics.SWD_RESAMPLES} resamples"}
@@ -214,7 +224,9 @@ def realism(fake, real):
         found.append(("fid", metrics.fid(fake, real), float(metrics.bootstrap(metrics.fid, fake, real, SEED)[0])))
     if min(len(fake), len(real)) > metrics.NEIGHBOUR + 1:
         values, errors = metrics.precision_recall(fake, real), metrics.bootstrap(metrics.precision_recall, fake, real, SEED)
-        found += [(name, value, float(error)) for name, value, error in zip(("precision", "recall"), values, errors)]
+        shares = [(value * len(s) + 2) / (len(s) + 4) for value, s in zip(values, (fake, real))]    # Agresti and Coull 1998: never 0 or 1
+        least = [(share * (1 - share) / (len(s) + 4)) ** 0.5 for share, s in zip(shares, (fake, real))]
+        found += [(name, value, max(float(error), low)) for name, value, error, low in zip(("precision", "recall"), values, errors, least)]
     return found
 
 

@@ -14,7 +14,8 @@ def kid(x, y, seed=0):
     it may be a little below 0. x (N, d), y (M, d) -> (value, its standard error).
 
     By torch-fidelity, over 100 subsets of half the smaller set. The deviation over halves drawn without replacement is the
-    standard error of the whole (delete-half jackknife: Shao and Wu 1989). Raises ValueError for fewer than 4 images.
+    standard error of the whole (delete-half jackknife: Shao and Wu 1989) for sets of one size; where one is larger, and near a
+    KID of 0, it is too wide, up to twice. Raises ValueError for fewer than 4 images.
     """
     from torch_fidelity.metric_kid import kid_features_to_metric     # half a second to import
     half = min(len(x), len(y)) // 2
@@ -47,6 +48,11 @@ def precision_recall(fake, real):
     return calculate_precision_recall_full(fake.cpu(), real.cpu(), NEIGHBOUR)
 
 
+def spread(n, most):
+    """Indices of at most `most` of n, evenly spaced."""
+    return torch.linspace(0, n - 1, min(n, most)).round().long()
+
+
 def bootstrap(measure, x, y, seed=0):
     """Standard errors of measure(x, y), a number or several, with both sets resampled RESAMPLES times. -> (k,) tensor."""
     rng = torch.Generator().manual_seed(seed)
@@ -64,16 +70,17 @@ def mean_error(values, seed=0):
 def sliced_wasserstein(x, y, seed=0, with_error=False):
     """Sliced Wasserstein distance of two image sets over a Laplacian pyramid (Karras et al. 2018, 1710.10196, sec. 5).
 
-    x, y: (N, C, H, W) in [-1, 1], the larger set cut to the size of the smaller. -> {side of the level: distance * 1000,
+    x, y: (N, C, H, W) in [-1, 1], of the larger set as many as of the smaller, evenly spaced. -> {side of the level: distance * 1000,
     ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels. y is the set to be
     like: its channels' means and deviations are the scale for both. Values depend on N: compare equal N only.
     with_error adds "error", the standard error of the mean by bootstrap over images, on fewer directions.
     """
     n = min(len(x), len(y))
+    x, y = [images[spread(len(images), n)] for images in (x, y)]
     rng = torch.Generator().manual_seed(seed)
     result, moved = {}, torch.zeros(SWD_RESAMPLES, dtype=torch.float64)
     weights = [resample_weights(n, seed + i) for i in range(2)]
-    for level_x, level_y in zip(laplacian_pyramid(x[:n]), laplacian_pyramid(y[:n])):
+    for level_x, level_y in zip(laplacian_pyramid(x), laplacian_pyramid(y)):
         where = torch.rand(2, n, PER_IMAGE, generator=rng)
         # differs: the paper normalises each set by itself, and so cannot see a wrong colour, brightness or contrast
         mean, deviation = level_y.mean((0, 2, 3), keepdim=True), level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8)

@@ -55,7 +55,7 @@ def build_ema(net, decay):
 
 def pack_weights(nets, emas):
     """The weights of a run as a dict of state dicts: g_ab, g_ba, d_a, d_b, ema_ab, ema_ba."""
-    means = {f"ema_{way}": ema.module.state_dict() for way, ema in zip(("ab", "ba"), emas)}
+    means = {f"ema_{way}": ema.module.state_dict() | {"n_averaged": ema.n_averaged} for way, ema in zip(("ab", "ba"), emas)}
     return {name: net.state_dict() for name, net in nets._asdict().items()} | means
 
 
@@ -65,6 +65,6 @@ def load_weights(nets, emas, weights):
     for name, net in nets._asdict().items():
         net.load_state_dict(weights[name])
     for way, net, ema in zip(("ab", "ba"), nets, emas):
-        ema.module.load_state_dict(weights.get(f"ema_{way}", net.state_dict()))
-        if f"ema_{way}" not in weights:
-            ema.n_averaged.zero_()
+        means = dict(weights.get(f"ema_{way}", net.state_dict()))
+        ema.n_averaged.copy_(means.pop("n_averaged", torch.tensor(0)))      # after 0 steps the next one starts the mean
+        ema.module.load_state_dict(means)

@@ -5,6 +5,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ganlib.data import to_float
 
@@ -91,21 +92,25 @@ def plot_quality(groups, titles, marks=None, log=()):
     """How validation figures change with the steps, a panel for each: mean over runs, and a band from the lowest to the highest.
 
     groups: {label: histories (tables of Runs)}. titles: {column: title}, in order. marks: {label: {column: value}}, drawn as
-    dotted lines. log: columns on a logarithmic axis. -> Figure.
+    dotted lines. log: columns on a logarithmic axis, where a mark far below the curves is left out. -> Figure.
     """
     columns = min(2, len(titles))
     rows = -(-len(titles) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(8, 0.4 + 2.4 * rows), dpi=100, squeeze=False, sharex=True, layout="constrained")
     for panel, (name, title) in zip(panels.flat, titles.items()):
-        for colour, (label, histories) in zip(sns.color_palette(), groups.items()):
+        for colour, (label, histories) in zip(sns.color_palette(n_colors=max(10, len(groups))), groups.items()):
             val = pd.concat([h.loc[h.split == "val", ["step", name]] for h in histories]).groupby("step")[name]
             panel.plot(val.mean(), color=colour, label=label, marker="o", markersize=2.5, linewidth=1.4)
             panel.fill_between(val.min().index, val.min(), val.max(), color=colour, alpha=0.18, linewidth=0)
+        panel.set_yscale("log" if name in log else "linear")
         for style, (label, values) in zip((":", "-.", (0, (1, 3))), (marks or {}).items()):
-            if values[name] > 0 or name not in log:
+            if name not in log or values[name] > panel.get_ylim()[0] / 3 > 0:   # one far below would squeeze the curves
                 panel.axhline(values[name], color="0.35", linestyle=style, linewidth=1, label=label)
         panel.set_title(title, fontsize=10)
-        panel.set_yscale("log" if name in log else "linear")
+        if name in log:
+            panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.yaxis.set_minor_formatter(NullFormatter())
         panel.grid(alpha=0.25)
         panel.tick_params(labelsize=8)
     for panel in panels.flat[len(titles):]:

@@ -80,7 +80,7 @@ def colophon(entries, seconds):
     trainings = [{"training": f"{run['arch']}, {run['recipe']}", "steps": run["steps"], "pairs": run["pairs"],
                   "seed": run["seed"], "precision": run["precision"], "wall time, s": round(run["wall_seconds"]),
                   "pairs per second": round(run["pairs_per_second"], 1),
-                  "peak GPU memory, MiB": run.get("peak_memory_mib"), "run folder": run["folder"]} for run in runs]
+                  "memory of training, MiB": run.get("memory_mib"), "run folder": run["folder"]} for run in runs]
     data = {run["data"]["fingerprint"]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
             f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
             f"sha256 {run['data']['fingerprint'][:12]}" for run in runs}

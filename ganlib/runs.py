@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from ganlib.config import load_config
+from ganlib.config import load_config, read_json
 from ganlib.cost import default_device
 from ganlib.files import InputError, write_atomic
 from ganlib.judge import Judge, translate
@@ -23,6 +23,7 @@ from ganlib.nets import Nets, build_ema, build_nets, load_weights
 
 WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
            "best": "running means at the validation with the lowest KID"}
+SCORED = 2000   # test images of each domain at most, as time and memory grow with their square
 
 
 class Run(NamedTuple):
@@ -63,21 +64,30 @@ def load_run(folder, device=None):
     for name in ("weights.pt", "best.pt"):
         nets = build_nets(cfg, device)
         emas = [build_ema(net, cfg.ema) for net in nets[:2]]
-        load_weights(nets, emas, torch.load(folder / name, map_location=device, weights_only=True))
+        try:
+            load_weights(nets, emas, torch.load(folder / name, map_location=device, weights_only=True))
+        except Exception as error:  # torch raises nearly anything for a file that is damaged
+            raise InputError(f"{folder / name}: not the weights of this run ({' '.join(str(error).split())[:100]}); train it again") from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
-    history = pd.read_json(folder / "metrics.jsonl", lines=True)
-    return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, json.loads((folder / "metrics.json").read_text()))
+    try:
+        history = pd.read_json(folder / "metrics.jsonl", lines=True)
+    except (OSError, ValueError):
+        raise InputError(f"{folder / 'metrics.jsonl'}: missing or damaged; train the run again") from None
+    return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, read_json(folder / "metrics.json"))
 
 
 def score_run(run, data, inception=None):
     """The run with scores of its test translations in metrics.json: {"ema" | "raw" | "best": {name: value, low, high}}, and
     their protocols. A run that has them by the same protocols is left as it is."""
-    judge = Judge(data, "test", inception, device=next(run.nets.g_ab.parameters()).device)
+    config = read_json(run.folder / "config.json")
+    if config.get("data_fingerprint") != data.fingerprint:
+        raise InputError(f"run folder {run.folder}: trained on other images than {data.name}; score it on those it was trained on")
+    judge = Judge(data, "test", inception, SCORED, device=next(run.nets.g_ab.parameters()).device)
     protocols = json.loads(json.dumps(judge.protocols()))
     known = run.metrics.get("protocols", {})
     if all(known.get(name) == protocol for name, protocol in protocols.items()):
         return run
-    scores = {weights: judge.score(run.translate(data.test, weights)) for weights in WEIGHTS}
+    scores = {weights: judge.score(run.translate(judge.pair, weights)) for weights in WEIGHTS}
     metrics = run.metrics | {"scores": scores, "protocols": protocols}
     write_atomic(run.folder / "metrics.json", json.dumps(metrics, indent=1))
     return run._replace(metrics=metrics)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ganlib.config import claim_run_folder
-from ganlib.cost import PeakMemory, count_flops, default_device, device_name
+from ganlib.cost import count_flops, count_memory, default_device, device_name
 from ganlib.data import Pair, fixed_batches, pair_batches, to_float
 from ganlib.files import RUNS, InputError, explain_no_space, write_atomic
 from ganlib.judge import Judge, generate
@@ -142,9 +142,9 @@ class Log:
 
     def write(self, split, epoch, step, figures):
         """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
-        bad = [name for name, value in figures.items() if not math.isfinite(value)]
+        bad = [name for name in LOSSES if not math.isfinite(figures[name])]
         if bad:
-            raise FloatingPointError(f"step {step}: {split} {'loss ' * (bad[0] in LOSSES)}{bad[0]} is {figures[bad[0]]}; "
+            raise FloatingPointError(f"step {step}: {split} loss {bad[0]} is {figures[bad[0]]}; "
                                      "try lower rates lr_g and lr_d, or precision float32")
         line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
         try:
@@ -176,18 +176,18 @@ def fit(cfg, data, folder, device=None, inception=None):
     evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
     claim_run_folder(folder, cfg, data.fingerprint)
     judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
-    memory = PeakMemory(device)
     emas = [build_ema(net, cfg.ema) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device)
     epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
-    best, warnings = Best(), {}
+    best, warnings, memory = Best(), {}, []
 
     with Log(folder) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress:
         tick = time.perf_counter()
         for step in range(1, cfg.steps + 1):
-            losses = train_step(nets, opts, pools, *next(batches), cfg, amp)
+            with count_memory(nets, device, memory) if step == 1 else nullcontext():
+                losses = train_step(nets, opts, pools, *next(batches), cfg, amp)
             for ema, net in zip(emas, nets):
                 ema.update_parameters(net)
             for schedule in schedules:
@@ -200,7 +200,7 @@ def fit(cfg, data, folder, device=None, inception=None):
             if end:
                 tock = time.perf_counter()
                 best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
-                for kind, text in warn(pd.DataFrame(log.lines), cfg.steps).items():
+                for kind, text in warn(pd.DataFrame(log.lines), cfg.steps, judge.untranslated).items():
                     if kind not in warnings:
                         warnings[kind] = f"step {step}: {text}"
                         print(f"warning: {warnings[kind]}")
@@ -208,7 +208,7 @@ def fit(cfg, data, folder, device=None, inception=None):
 
     figures = describe_run(cfg, data, nets) | {
         "test": evaluate(nets, data.test, cfg, amp)[0], "best_step": best.step, "warnings": list(warnings.values()),
-        "train_seconds": round(seconds, 2), "validation_seconds": round(checks, 2), "peak_memory_mib": memory.read(),
+        "train_seconds": round(seconds, 2), "validation_seconds": round(checks, 2), "memory_mib": memory[0],
         "pairs_per_second": round(cfg.steps * cfg.batch_size / seconds, 2), "precision": precision, "device": device_name(device)}
     save(folder / "best.pt", best.weights)
     save(folder / "weights.pt", pack_weights(nets, emas))

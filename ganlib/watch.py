@@ -1,15 +1,17 @@
 """What can go wrong in a training while every loss looks alive, found in its history and said in plain words with the fix."""
 
+import numpy as np
+
 WON = 0.05              # a discriminator's loss below which little is left to learn from it; 0.25 where it cannot tell
 LONG, LEAST = 0.1, 50   # "for long": this share of the planned steps, and at least so many
-VARIETY = 0.3           # fakes that differ from each other by less than this share of what real images do
+VARIETY = 0.3           # fakes that differ from each other by less than this share of what real images do: about one mode
 CLIMB = 1.25            # the cycle loss against its lowest so far
-COPY = 0.2              # content distance of a fake to its input, of 1 for strangers, that says copied
+COPY = 0.5, 0.8         # content distance to the input (1 for strangers) below the one, KID above the other of untranslated images
 
 
-def warn(history, steps):
+def warn(history, steps, untranslated=None):
     """Plain sentences on what is wrong at the end of a history (the table of a Run, as far as it has come): {kind: sentence}.
-    steps: those planned, which say what "long" is."""
+    steps: those planned, which say what "long" is. untranslated: Judge.untranslated of the same images."""
     train, val = [history[history.split == split] for split in ("train", "val")]
     long, found = max(LEAST, round(LONG * steps)), {}
     if len(train) >= 2 * long:
@@ -32,8 +34,9 @@ def warn(history, steps):
                     f"outputs lose their variety: fake_{side} images differ from each other {last[f'variety_{side}']:.0%} as much as real "
                     f"ones do (mode collapse): try a larger pool_size, a lower lr_d, a higher lambda_cycle, or an earlier checkpoint")
         for way, side in (("ab", "b"), ("ba", "a")):
-            if last[f"content_{way}"] < COPY:
+            unlike = (untranslated or {}).get(f"kid_{side}", np.inf)
+            if last[f"content_{way}"] < COPY[0] and last.get(f"kid_{side}", 0) > COPY[1] * unlike:
                 found[f"{way} copies"] = (
-                    f"g_{way} only copies its input (content distance {last[f'content_{way}']:.2f}, of 1 for two strangers), so fake_{side} "
-                    "does not look like its domain: try a lower lambda_idt, a lower lambda_cycle, or more steps")
+                    f"g_{way} only copies its input (content distance {last[f'content_{way}']:.2f}, of 1 for two strangers), and fake_{side} "
+                    "looks as little like its domain as untranslated images: try a lower lambda_idt, a lower lambda_cycle, or more steps")
     return found

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from ganlib import InputError, train
 from ganlib.compare import HEADLINE, conclude, differences, gather, holm, main, render, seconds_to_kid, significant, validation_kid
@@ -24,7 +25,7 @@ def runs(faces, tmp_path_factory):
 def edited(folder, tmp_path, change):
     """A copy of a run's config and metrics, changed."""
     copy = tmp_path / folder.name
-    copy.mkdir()
+    copy.mkdir(parents=True)
     (copy / "config.json").write_text((folder / "config.json").read_text())
     metrics = json.loads((folder / "metrics.json").read_text())
     change(metrics)
@@ -44,6 +45,13 @@ def test_runs_that_differ_in_their_seed_are_one_model(runs):
 def test_models_of_one_name_are_told_apart(runs, faces, tiny, tmp_path):
     other = train.fit(tiny(steps=4, epoch_steps=2, lr_g=1e-3), faces, tmp_path / "other").folder
     assert list(gather([runs[0], other]).model) == ["cyclegan 4, default, lr_g 0.0002", "cyclegan 4, default, lr_g 0.001"]
+    longer = train.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "longer").folder
+    assert list(gather([longer, runs[3]]).model) == ["cyclegan 4, default, steps 6", "uvcgan 4, default, steps 4"], "unequal trainings show it"
+
+
+def test_time_and_memory_of_other_devices_are_not_compared(runs, tmp_path):
+    table = gather([runs[0], edited(runs[1], tmp_path, lambda m: m.update(device="another"))])
+    assert table[["pairs_per_second", "train_seconds", "memory_mib"]].isna().all(axis=None) and table.flops_per_pair.notna().all()
 
 
 @pytest.mark.parametrize("family, key, value", [("kid_probe", "hash", "another"), ("swd", "n", {"a": 9, "b": 5}), ("cycle", "data", "another"),
@@ -59,13 +67,21 @@ def test_scores_of_another_protocol_are_refused(runs, tmp_path, family, key, val
 def test_what_cannot_be_compared_is_named(runs, tmp_path):
     with pytest.raises(InputError, match="none given; expected folders of finished runs"):
         gather([])
+    with pytest.raises(InputError, match="cyclegan0: the same model and seed as .*cyclegan0; leave one of them out"):
+        gather([runs[0], edited(runs[0], tmp_path / "copy", lambda _: None)])
     with pytest.raises(InputError, match="no scores in its metrics.json; train it again"):
         gather([edited(runs[0], tmp_path, lambda m: m.pop("scores"))])
-    with pytest.raises(InputError, match="kid_inception: run .*uvcgan0 has it and .* has not"):
-        gather([runs[0], edited(runs[3], tmp_path, lambda m: m["protocols"].update(kid_inception={"n": 1}))])
     (tmp_path / "cyclegan0" / "metrics.json").unlink()
     with pytest.raises(InputError, match="did not finish; leave it out"):
         gather([tmp_path / "cyclegan0"])
+
+
+def test_score_that_one_run_lacks_is_missing_there(runs, tmp_path):
+    def without(metrics):
+        metrics["protocols"].pop("swd")
+        [by.pop("swd_a") for by in metrics["scores"].values()]
+    table = gather([runs[3], edited(runs[0], tmp_path, without)])
+    assert table.swd_a.isna().tolist() == [False, True] and "-" in render(table, "markdown")
 
 
 def scores(one, other):
@@ -79,18 +95,32 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     far, near = scores([1.0, 1.1, 0.9], [3.0, 3.1, 2.9]), scores([1.0, 2.0, 3.0], [2.0, 1.5, 3.2])
     found = differences(far)
     assert found.established.all() and (found.better == "one").all() and (found.difference.round(6) == -2).all()
-    assert found.effect.iloc[0] == pytest.approx(-2 / 0.1 * (1 - 3 / 15), rel=1e-6)
-    assert conclude(far, found)[0].startswith("one is better than other in KID, probe of fake_a (by 2, effect 16.0")
+    assert found.effect.iloc[2] == pytest.approx(-2 / 0.1 * (1 - 3 / 15), rel=1e-6)
+    logs = [np.log(values) for values in ([1.0, 1.1, 0.9], [3.0, 3.1, 2.9])]
+    assert found.p.iloc[0] == pytest.approx(stats.ttest_ind(*logs).pvalue) and found.p.iloc[2] == pytest.approx(stats.ttest_ind(*map(np.exp, logs)).pvalue)
+    assert conclude(far, found)[0].startswith("one is better than other in KID, probe of fake_a (by 2, effect ")
     found = differences(near)
     assert not found.established.any()
+    assert differences(scores([-1.0, 2.0, 3.0], [2.0, 1.5, 3.2])).p.iloc[0] == pytest.approx(stats.ttest_ind([-1.0, 2.0, 3.0], [2.0, 1.5, 3.2]).pvalue)
     assert conclude(near, found) == ["Between one and other no difference is established in KID, probe of fake_a, KID, probe of fake_b, "
                                      "content distance A to B, content distance B to A at 3 and 3 seeds."]
+
+
+def test_spread_is_that_of_all_models_together():
+    """Two seeds of one model that happen to lie close establish nothing where the others are far apart."""
+    table = pd.concat([scores([1.0, 1.001], [1.1, 1.101]), scores([0.0, 5.0], []).assign(model="third")])
+    assert not differences(table).established.any() and differences(table[table.model != "third"]).established.all()
+    pooled = np.sqrt((2 * 0.001**2 / 4 + 2 * 2.5**2) / 3)
+    first = differences(table).iloc[2]
+    assert first.effect == pytest.approx(-0.1 / pooled * (1 - 3 / 11), rel=1e-3) and list(differences(table).score[:4]) == list(HEADLINE)
 
 
 def test_one_seed_establishes_nothing():
     table = scores([1.0], [3.0])
     found = differences(table)
     assert found.p.isna().all() and not found.established.any() and "one seed a model" in conclude(table, found)[0]
+    uneven = differences(scores([1.0], [3.0, 3.1, 2.9]))
+    assert uneven.p.isna().all() and not uneven.established.any(), "one seed says nothing of its spread"
     alone = table[table.model == "one"]
     assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == ["One model: there is nothing to compare it with."]
 
@@ -102,8 +132,10 @@ def test_equal_scores_are_no_difference():
 
 def test_chance_establishes_one_table_in_twenty_at_most():
     rng = np.random.default_rng(0)
-    tables = [pd.DataFrame({"model": ["one"] * 3 + ["other"] * 3 + ["third"] * 3} | {name: rng.normal(size=9) for name in HEADLINE}) for _ in range(200)]
-    assert sum(differences(table).established.any() for table in tables) <= 16
+    model = ["one"] * 3 + ["other"] * 3 + ["third"] * 3
+    for draw in (lambda: rng.normal(size=9), lambda: np.exp(rng.normal(size=9) / 4)):
+        tables = [pd.DataFrame({"model": model} | {name: draw() for name in HEADLINE}) for _ in range(100)]
+        assert sum(differences(table).established.any() for table in tables) <= 10
 
 
 def test_holm_is_the_published_adjustment():
@@ -154,4 +186,4 @@ def test_run_is_scored_again_where_its_protocol_is_another(runs, faces, tmp_path
 
 def test_table_says_what_no_run_has(runs):
     table = gather(runs[:1])
-    assert "| - " in render(table.assign(peak_memory_mib=np.nan), "markdown")
+    assert "| - " in render(table.assign(memory_mib=np.nan), "markdown")

@@ -241,6 +241,35 @@ def test_probe_sees_real_training_images_only(known, tmp_path, monkeypatch):
     assert all(torch.equal(one["weights"][name], two["weights"][name]) for name in one["weights"])
 
 
+def test_probe_is_the_same_with_any_number_of_threads(known, monkeypatch):
+    monkeypatch.setattr(probe, "LEAST_STEPS", 5)
+    monkeypatch.setattr(probe, "MOST_STEPS", 5)
+    hashes = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        hashes.append(Probe(train_probe(known)).hash)
+    assert hashes[0] == hashes[1] and torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("taught, least", [("attributes", 0.8), ("views", 0.55)])
+def test_probe_knows_a_face_in_the_other_domain(known, unknown, taught, least):
+    """How often the true counterpart is nearer than a stranger; the docstring has the figures of larger sets."""
+    judge, truth = Judge(known if taught == "attributes" else unknown), Judge(known).truth
+    nearer = []
+    for way, side in (("ab", "a"), ("ba", "b")):
+        distances = torch.cdist(judge.contents[side], judge.probe.look(truth[way])[1])
+        nearer.append((distances.diag()[:, None] < distances).float().mean() * 48 / 47)
+    assert sum(nearer) / 2 > least
+
+
+def test_limit_takes_evenly_spaced_images_with_their_attributes_and_truth(known):
+    whole, part = Judge(known), Judge(known, limit=12)
+    assert len(part.pair.a) == 12 and torch.equal(part.pair.a[-1], whole.pair.a[-1])
+    index = part.chosen["a"]
+    assert torch.equal(part.truth["ab"], whole.truth["ab"][index]) and torch.equal(part.contents["a"], whole.contents["a"][index])
+    assert (part.attributes["a"].index == index.numpy()).all()
+
+
 def test_probe_of_views_has_no_attributes_to_read(unknown):
     with pytest.raises(InputError, match="this probe has learned to match views, and reads none"):
         find_probe(unknown).read(unknown.test.a)

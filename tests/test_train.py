@@ -10,6 +10,7 @@ import torch
 from ganlib import InputError, files, runs, train
 from ganlib.config import RECIPES, TrainConfig
 from ganlib.data import Pair
+from ganlib.judge import Judge
 from ganlib.nets import build_ema, load_weights, pack_weights
 from ganlib.pool import ImagePool
 from ganlib.watch import warn
@@ -95,7 +96,7 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     followed = [f"{name}{kind}" for kind in ("", "_raw") for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")]
     assert val[followed].notna().all(axis=None) and steps[followed].isna().all(axis=None)
     assert set(run.metrics["scores"]) == {"ema", "raw", "best"} and run.metrics["best_step"] == int(val.step[(val.kid_a + val.kid_b).idxmin()])
-    assert run.metrics["flops_per_pair"] > 18 * run.metrics["flops_per_image"] and run.metrics["peak_memory_mib"] >= 0
+    assert run.metrics["flops_per_pair"] > 18 * run.metrics["flops_per_image"] and run.metrics["memory_mib"] > 0
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
@@ -283,6 +284,11 @@ def test_running_means_come_back_from_a_checkpoint(tiny):
     emas[0].update_parameters(nets.g_ab)
     load_weights(others, restored, pack_weights(nets, emas))
     assert torch.equal(weights(restored[0].module), weights(emas[0].module)) and not torch.equal(weights(restored[0].module), weights(others.g_ab))
+    with torch.no_grad():
+        for net in (nets, others):
+            next(net.g_ab.parameters()).add_(1.0)
+    emas[0].update_parameters(nets.g_ab), restored[0].update_parameters(others.g_ab)
+    assert torch.equal(weights(restored[0].module), weights(emas[0].module)), "and go on as they would have"
 
 
 def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
@@ -309,6 +315,24 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
     assert not torch.equal(kept[1], kept[2])
 
 
+def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny):
+    cfg, uneven = tiny(), faces._replace(val=Pair(faces.val.a, faces.val.b[:4]))
+    uneven = uneven._replace(attributes=None, drawn=None, fingerprint="uneven")
+    nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
+    judge, emas = Judge(uneven, "val"), [build_ema(net, 0.9) for net in others[:2]]
+    line = train.validate(nets, emas, judge, cfg, train.nullcontext())
+    real_a, real_b = [side.float() / 127.5 - 1 for side in uneven.val]
+    with torch.no_grad():
+        assert line.items() >= judge.check(fake_a=others.g_ba(real_b), fake_b=others.g_ab(real_a)).items()
+        raw = judge.check(fake_a=nets.g_ba(real_b), fake_b=nets.g_ab(real_a), suffix="_raw")
+    assert {name: line[name] for name in raw} == pytest.approx(raw, rel=1e-3) and line["kid_a"] != line["kid_a_raw"]
+
+
+def test_equal_images_in_validation_do_not_end_a_training(faces, tiny, tmp_path):
+    same = faces._replace(val=Pair(*[side[:1].expand(5, -1, -1, -1).clone() for side in faces.val]))
+    assert len(train.fit(tiny(), same, tmp_path / "run").history)
+
+
 def history(n=1000, val=None, **losses):
     """A training of n steps with fine losses, but for those given (numbers or functions of the step)."""
     fine = {"d_a": 0.2, "d_b": 0.2, "cycle": 0.3} | losses
@@ -320,9 +344,9 @@ def history(n=1000, val=None, **losses):
 @pytest.mark.parametrize("told, change", [
     ("d_b wins", dict(d_b=lambda i: 0.01 if i > 800 else 0.2)), ("d_a wins", dict(d_a=0.001)),
     ("cycle climbs", dict(cycle=lambda i: 0.3 if i < 700 else 0.5)),
-    ("fake_a alike", dict(val={"variety_a": 0.1})), ("ba copies", dict(val={"content_ba": 0.03}))])
+    ("fake_a alike", dict(val={"variety_a": 0.1})), ("ba copies", dict(val={"content_ba": 0.3, "kid_a": 1.3}))])
 def test_what_goes_wrong_is_told_with_a_fix(told, change):
-    found = warn(history(**change), 1000)
+    found = warn(history(**change), 1000, {"kid_a": 1.4, "kid_b": 1.4})
     assert list(found) == [told] and ": try " in found[told] and "\n" not in found[told]
 
 
@@ -331,12 +355,14 @@ def test_what_goes_well_or_has_only_begun_is_not_told():
     assert warn(history(d_a=lambda i: 0.01 if 300 < i < 380 else 0.2), 1000) == {}, "not for long"
     assert warn(history(100, d_a=0.01, val={"variety_a": 0.01, "content_ab": 0.0}), 1000) == {}, "at the start all is alike"
     assert warn(history(cycle=lambda i: 1 / i), 1000) == {}
+    assert warn(history(val={"content_ba": 0.3, "kid_a": 0.4}), 1000, {"kid_a": 1.4, "kid_b": 1.4}) == {}, "near its input and in style: a good one"
 
 
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ganlib.watch.LEAST", 2)
+    monkeypatch.setattr("ganlib.judge.Judge.untranslated", {"kid_a": 9.0, "kid_b": 9.0})
     monkeypatch.setattr("ganlib.judge.Judge.check", lambda self, fake_a, fake_b, suffix="": {
-        f"{name}{suffix}": 0.03 if name == "content_ab" else 0.7 for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")})
+        f"{name}{suffix}": 0.03 if name == "content_ab" else 9.0 if name == "kid_b" else 0.7 for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")})
     run = train.fit(tiny(steps=8, epoch_steps=2), faces, tmp_path / "run")
     (warning,) = run.metrics["warnings"]
     assert warning.startswith("step 4: g_ab only copies its input (content distance 0.03, of 1 for two strangers)")
