@@ -44,7 +44,8 @@ def test_committed_as_executed_from_top_to_bottom(name):
     code = [cell for cell in load(name).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert not any(out.output_type == "error" or out.get("name") == "stderr" for cell in code for out in cell.outputs)
-    assert sum("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in code) <= 1
+    ignored = sum("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in code)
+    assert ignored <= (2 if name == "04_comparison" else 1), "04 shows the progress of the runs that are not there yet, and nothing else in that cell"
     assert "parameters" in load(name).cells[1].metadata.tags
     assert not any(cell.source.rstrip().endswith(";") for cell in code), "nbval sees such a cell's output twice"
     assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < (550_000 if name == "04_comparison" else 350_000)   # 04 has twice the pictures
