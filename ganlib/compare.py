@@ -47,10 +47,10 @@ def gather(folders, weights="ema"):
         if "kid_probe_a" not in metrics["scores"][weights]:
             raise InputError(f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
                              "domain, for a KID")
-        if cfg in known:
-            raise InputError(f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out")
         for name, protocol in metrics["protocols"].items():
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
+        if cfg in known:
+            raise InputError(f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out")
         costs = {name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name) for name in COSTS}
         scores = {name + end: score[key] for name, score in metrics["scores"][weights].items()
                   for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
@@ -154,6 +154,9 @@ def conclude(table, found):
                 lines.append(f"{better} is better than {worse} in " + ", ".join(
                     f"{describe(row.score)} (by {abs(row.difference):.3g}, effect {abs(row.effect):.1f}, p {row.p_adjusted:.2g})"
                     for row in sure.itertuples()) + ".")
+        if part.p.isna().all():
+            lines.append(f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each, and better 3 or more.")
+            continue
         unsure = part[~part.established]
         if len(unsure):
             lines.append(f"Between {one} and {other} no difference is established in " + ", ".join(describe(name) for name in unsure.score)
@@ -204,11 +207,19 @@ def render(table, style):
     return text
 
 
-def to_json(table, found, protocols):
+def explain(table, protocols, weights):
+    """What the table is of, in sentences."""
+    p = protocols["kid_probe"]
+    return [f"{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at {p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; weights: "
+            f"{WEIGHTS[weights]}.", "↓ smaller is better, ↑ more; ± standard deviation over seeds, [] interval of 95 % over images.",
+            "p: t-test over seeds (other images may say otherwise), of KID on its logarithm, adjusted by Holm; effect: Hedges' g."]
+
+
+def to_json(table, found, protocols, weights):
     """All of it for scripts; what could not be computed is null."""
     def plain(frame):
         return json.loads(frame.to_json(orient="records"))
-    return json.dumps({"runs": plain(table), "differences": plain(found), "conclusions": conclude(table, found), "protocols": protocols}, indent=1)
+    return json.dumps({"weights": weights, "runs": plain(table), "differences": plain(found), "conclusions": conclude(table, found), "protocols": protocols}, indent=1)
 
 
 def main(arguments=None):
@@ -226,14 +237,12 @@ def main(arguments=None):
         return 2
     protocols = read_json(Path(table.folder[0]) / "metrics.json")["protocols"]
     if options.format == "json":
-        print(to_json(table, found, protocols))
+        print(to_json(table, found, protocols, options.weights))
         return 0
-    print(render(table, options.format))
-    if options.format == "text":
-        p = protocols["kid_probe"]
-        print(f"\n{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at {p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; "
-              f"weights: {WEIGHTS[options.weights]}.\n↓ smaller is better, ↑ more; ± deviation over seeds, [] interval of 95 % over images.\n")
-        print("\n".join(f"- {line}" for line in conclude(table, found)))
+    said = [*explain(table, protocols, options.weights), *(f"- {line}" for line in conclude(table, found))]
+    if options.format == "latex":
+        said = [f"% {line}" for line in said]
+    print("\n".join([render(table, options.format), "", *said]))
     return 0
 
 

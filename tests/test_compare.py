@@ -121,6 +121,8 @@ def test_one_seed_establishes_nothing():
     assert found.p.isna().all() and not found.established.any() and "one seed a model" in conclude(table, found)[0]
     uneven = differences(scores([1.0], [3.0, 3.1, 2.9]))
     assert uneven.p.isna().all() and not uneven.established.any(), "one seed says nothing of its spread"
+    mixed = pd.concat([scores([1.0, 1.1], [3.0]), scores([2.0, 2.1], []).assign(model="third")])
+    assert "Between one and other nothing is tested at 2 and 1 seeds: it takes 2 of each, and better 3 or more." in conclude(mixed, differences(mixed))
     alone = table[table.model == "one"]
     assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == ["One model: there is nothing to compare it with."]
 
@@ -159,10 +161,10 @@ def test_command_line_prints_every_format(runs, capsys):
     assert "[" in (row := next(x for x in capsys.readouterr().out.splitlines() if x.startswith("| KID"))) and row.endswith("|")
     assert main([*folders, "--format", "latex"]) == 0
     latex = capsys.readouterr().out
-    assert latex.startswith(r"\begin{tabular}") and r"fake\_a $\downarrow$" in latex and latex.isascii()
+    assert latex.startswith(r"\begin{tabular}") and r"fake\_a $\downarrow$" in latex and "\n% - " in latex
     assert main([*folders, "--format", "json"]) == 0
     everything = json.loads(capsys.readouterr().out)
-    assert len(everything["runs"]) == 6 and len(everything["differences"]) == 4 and everything["protocols"]["swd"]["n"] == {"a": 5, "b": 5}
+    assert everything["weights"] == "ema" and len(everything["runs"]) == 6 and len(everything["differences"]) == 4 and everything["protocols"]["swd"]["n"] == {"a": 5, "b": 5}
     assert main(["nowhere"]) == 2
     assert capsys.readouterr().err == "error: run folder nowhere: no config.json in it; expected the folder of a run of ganlib\n"
 
