@@ -33,7 +33,7 @@ $(VENV)/installed: pyproject.toml $(if $(filter $(CURDIR),$(shell cat $(VENV)/in
 	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
 	  echo "ganlib needs Python's venv module, and $$python has none: install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; fi; \
 	echo "Installing into $(VENV) with $$($$python --version): torch and the notebook tools, some minutes the first time"; \
-	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet --editable '.[hub]' && echo "$(CURDIR)" > $@
+	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet --editable '.[hub,dask]' && echo "$(CURDIR)" > $@
 
 moved:
 

@@ -4,9 +4,12 @@ import platform
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ganlib.files import InputError
 from ganlib.losses import discriminator_losses, generator_losses
+from ganlib.models.vit import ViTBlock
 from ganlib.nets import build_nets, set_trainable
 
 
@@ -27,6 +30,40 @@ def count_flops(cfg):
     return {"flops_per_image": image.get_total_flops(), "flops_per_pair": step.get_total_flops()}
 
 
+def formula_flops(cfg):
+    """The same two figures from the sizes of the layers: 2 k^2 c_in c_out h w for a convolution, 2 in out for a linear layer on a token,
+    4 L^2 F for attention over L tokens. A step is 6 generator passes and 6 of a discriminator (2 on fakes for the generators, 2 on real
+    images, 2 on fakes for itself); backward costs twice the forward pass, of discriminators in the generators' step once, as their
+    weights are frozen then; the first convolution of a pass on images that nothing is learned of needs no gradient of its input."""
+    nets, image = build_nets(cfg, torch.device("meta")), torch.empty(1, 3, *cfg.image_size, device="meta")
+    g, d = [forward_flops(net, image) for net in (nets.g_ab, nets.d_a)]
+    step = 6 * 3 * sum(g) - 4 * g[0] + (2 * 2 + 4 * 3) * sum(d) - 4 * d[0]
+    return {"flops_per_image": sum(g), "flops_per_pair": step}
+
+
+def forward_flops(net, image):
+    """Operations of each layer of a network, in the order in which an image passes."""
+    found = []
+
+    def count(module, inputs, output):
+        if isinstance(module, nn.ConvTranspose2d):
+            found.append(2 * module.weight.numel() * inputs[0].shape[-2:].numel())
+        elif isinstance(module, nn.Conv2d):
+            found.append(2 * module.weight.numel() * output.shape[-2:].numel())
+        elif isinstance(module, nn.Linear):
+            found.append(2 * module.weight.numel() * output[..., 0].numel())
+        elif isinstance(module, ViTBlock):      # its attention calls no module: the three projections, the two products
+            length, features = output.shape[-2:]
+            found.append(2 * module.attention.in_proj_weight.numel() * length + 4 * length**2 * features)
+
+    hooks = [module.register_forward_hook(count) for module in net.modules()]
+    with torch.no_grad():
+        net(image)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 @contextmanager
 def count_memory(nets, device, into):
     """Around the first training step: what training needs, in MiB, put into the list `into`. On a CPU counted, so that it depends on
@@ -43,6 +80,20 @@ def count_memory(nets, device, into):
         yield
     into.append(round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else
                 round((4 * sum(weights.values()) + sum(n for at, n in kept.items() if at not in weights)) / 2**20))
+
+
+@contextmanager
+def out_of_memory(cfg, accumulate):
+    """Turn the error of a machine whose memory does not hold the step into an InputError that says what to set."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        smaller = next((n for n in range(2 * accumulate, cfg.batch_size + 1) if cfg.batch_size % n == 0), None)
+        advice = f"set accumulate to {smaller}, which is the same training in less memory" if smaller else "take a smaller ngf, ndf or image_size"
+        raise InputError(f"out of memory: {cfg.arch} at {cfg.image_size[0]}x{cfg.image_size[1]}, ngf {cfg.ngf}, "
+                         f"{cfg.batch_size // accumulate} pairs at a time; {advice}") from None
 
 
 def default_device():

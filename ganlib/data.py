@@ -40,6 +40,7 @@ class Domains(NamedTuple):
     attributes: dict[str, tuple] | None     # by split, a DataFrame of each domain; None where nobody knows them
     drawn: dict | None                      # how built-in faces were drawn: size, n_eval, seed
     fingerprint: str                        # sha256 of names and pixels
+    loaded: dict | None = None              # the arguments of load_domains that give it again, in another process
 
     def counts(self):
         """Images by domain (rows) and split (columns), as a DataFrame."""
@@ -73,8 +74,12 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     if data == "builtin":
         if domain_a not in ("", DOMAINS[0]):
             raise InputError(f"domain_a {domain_a!r}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty")
-        return draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
-    return make_domains(*read_files(data, size, domain_a, strict))
+        images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
+    else:
+        images = make_domains(*read_files(data, size, domain_a, strict))
+    data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(Path(data).resolve())
+    return images._replace(loaded={"data": data, "image_size": list(size), "domain_a": domain_a, "builtin_a": builtin_a, "builtin_b": builtin_b,
+                                   "builtin_eval": builtin_eval, "seed": seed, "strict": strict})
 
 
 def draw_builtin(size, n_a, n_b, n_eval, seed):
@@ -133,18 +138,21 @@ def to_float(images):
     return images.float().div(127.5).sub(1)
 
 
-def pair_batches(pair, batch_size, seed, device):
+def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1)):
     """Endless (real_a, real_b) batches in [-1, 1]. Partners are drawn anew each pass over A, by (seed, pass) alone.
 
-    A domain with fewer images than needed is used again from another order; a last part of a batch is dropped.
+    A domain with fewer images than needed is used again from another order; a last part of a batch is dropped. first: batches to
+    leave out, of a run that goes on. part: (i, n) for the i-th of n equal parts of each batch.
     """
     a, b = [x.to(device) if fits(x, device) else x for x in pair]
     n = max(len(a), batch_size)
-    for i in count():
+    a_pass, mine = n // batch_size, batch_size // part[1]
+    for i in count(first // a_pass):
         rng = np.random.default_rng([seed, i])
         orders = [torch.from_numpy(draw_order(len(x), n, rng)).to(x.device) for x in (a, b)]
-        for k in range(0, n - batch_size + 1, batch_size):
-            yield tuple(to_float(x[order[k:k + batch_size]].to(device)) for x, order in zip((a, b), orders))
+        for k in range(first % a_pass if i == first // a_pass else 0, a_pass):
+            at = k * batch_size + part[0] * mine
+            yield tuple(to_float(x[order[at:at + mine]].to(device)) for x, order in zip((a, b), orders))
 
 
 def fits(images, device):

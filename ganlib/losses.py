@@ -3,17 +3,23 @@
 LSGAN (Mao et al. 2017, arXiv 1611.04076): squared distance of the scores to 1 (real) or 0 (fake). Taken in float32.
 """
 
+import torch
 import torch.nn.functional as F
+
+
+def full(x):
+    """x in float32, or in float64 if it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def gan_loss(score, target):
     """Mean squared distance of a score map to the target: 1.0 for "real", 0.0 for "fake". -> scalar."""
-    return (score.float() - target).square().mean()
+    return (full(score) - target).square().mean()
 
 
 def l1(x, y):
     """Mean absolute difference of two image batches in [-1, 1]: 0 to 2. -> scalar."""
-    return F.l1_loss(x.float(), y.float())
+    return F.l1_loss(full(x), full(y))
 
 
 def generator_losses(nets, real_a, real_b, cfg):
@@ -21,9 +27,10 @@ def generator_losses(nets, real_a, real_b, cfg):
 
     g_adv, cycle and idt are sums over both directions; g = g_adv + lambda_cycle * (cycle + lambda_idt * idt).
     """
-    fake_b, fake_a = nets.g_ab(real_a), nets.g_ba(real_b)
+    n = len(real_a)     # translation and identity in one pass: the networks normalise each image by itself, so none sees the others
+    fake_b, idt_b = nets.g_ab(torch.cat([real_a, real_b])).split(n)
+    fake_a, idt_a = nets.g_ba(torch.cat([real_b, real_a])).split(n)
     rec_a, rec_b = nets.g_ba(fake_b), nets.g_ab(fake_a)
-    idt_a, idt_b = nets.g_ba(real_a), nets.g_ab(real_b)
     losses = {"g_adv": gan_loss(nets.d_b(fake_b), 1.0) + gan_loss(nets.d_a(fake_a), 1.0),
               "cycle": l1(rec_a, real_a) + l1(rec_b, real_b),
               "idt": l1(idt_a, real_a) + l1(idt_b, real_b)}
@@ -33,8 +40,9 @@ def generator_losses(nets, real_a, real_b, cfg):
 
 def discriminator_losses(nets, real_a, real_b, fake_a, fake_b):
     """Losses of both discriminators: d = (real + fake) / 2 each, which is 0.25 where it cannot tell. -> dict."""
-    losses = {"d_a_real": gan_loss(nets.d_a(real_a), 1.0), "d_a_fake": gan_loss(nets.d_a(fake_a), 0.0),
-              "d_b_real": gan_loss(nets.d_b(real_b), 1.0), "d_b_fake": gan_loss(nets.d_b(fake_b), 0.0)}
-    losses["d_a"] = (losses["d_a_real"] + losses["d_a_fake"]) / 2
-    losses["d_b"] = (losses["d_b_real"] + losses["d_b_fake"]) / 2
+    losses = {}
+    for name, net, real, fake in [("d_a", nets.d_a, real_a, fake_a), ("d_b", nets.d_b, real_b, fake_b)]:
+        of_real, of_fake = net(torch.cat([real, fake])).split(len(real))
+        losses |= {f"{name}_real": gan_loss(of_real, 1.0), f"{name}_fake": gan_loss(of_fake, 0.0)}
+        losses[name] = (losses[f"{name}_real"] + losses[f"{name}_fake"]) / 2
     return losses

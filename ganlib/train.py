@@ -1,17 +1,24 @@
 """Training: the step, and the loop with validation each epoch and a test pass. What a run leaves is read by runs."""
 
+import argparse
 import json
 import math
+import os
+import sys
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from ganlib.config import claim_run_folder
-from ganlib.cost import count_flops, count_memory, default_device, device_name
-from ganlib.data import Pair, fixed_batches, pair_batches, to_float
+from ganlib.checkpoint import NAME as CHECKPOINT
+from ganlib.checkpoint import load_checkpoint, save_checkpoint
+from ganlib.config import claim_run_folder, read_job
+from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
+from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
+from ganlib.distributed import describe_checkpoint, join_processes, launch, mean, rank, share, wait, world_size
 from ganlib.files import RUNS, InputError, explain_no_space, write_atomic
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
@@ -19,6 +26,7 @@ from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
 from ganlib.runs import load_run, save, score_run
+from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
 LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
@@ -27,41 +35,52 @@ EVAL_BATCH = 32  # images of each domain at a time in validation and test
 VAL_PAIRS = 100  # at most, in each validation
 
 
-def train_step(nets, opts, pools, real_a, real_b, cfg, amp):
+def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_losses, discriminator_losses), parts=1):
     """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4 and appendix 7.1).
 
-    real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. Returns detached losses by name.
+    real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of the batch that are computed one
+    after another, their gradients added, which takes less memory. Returns detached losses by name. `reference` has it plain.
     """
     opt_g, opt_d = opts
+    told, fakes = [], []
     set_trainable(nets[2:], False)
-    with amp:
-        g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
     opt_g.zero_grad()
-    g["g"].backward()
+    for a, b in zip(real_a.chunk(parts), real_b.chunk(parts)):
+        with amp:
+            g, fake_a, fake_b = losses[0](nets, a, b, cfg)
+        (g["g"] / parts).backward()
+        told.append(g)
+        fakes.append((fake_a.detach(), fake_b.detach()))
     opt_g.step()
 
     set_trainable(nets[2:], True)
-    old_a, old_b = pools[0].swap(fake_a), pools[1].swap(fake_b)
-    with amp:
-        d = discriminator_losses(nets, real_a, real_b, old_a, old_b)
+    old_a, old_b = [pool.swap(torch.cat(fake)) for pool, fake in zip(pools, zip(*fakes))]
     opt_d.zero_grad()
-    (d["d_a"] + d["d_b"]).backward()
+    for i, batch in enumerate(zip(*[x.chunk(parts) for x in (real_a, real_b, old_a, old_b)])):
+        with amp:
+            d = losses[1](nets, *batch)
+        ((d["d_a"] + d["d_b"]) / parts).backward()
+        told[i] |= d
     opt_d.step()
-    return {name: loss.detach() for name, loss in (g | d).items()}
+    return {name: sum(part[name].detach() for part in told) / parts for name in told[0]}
 
 
 def build_optimizers(nets, cfg):
     """Adam for both generators, Adam for both discriminators (their losses share no weight, so one serves both).
 
-    Returns both, each with its schedule: constant until decay_from of the steps, then linear to 0.
+    Returns both, each with its schedule: constant until decay_from of the steps, then linear to 0. On a GPU rates are tensors, so
+    that a captured step sees them change.
     """
     scale = math.sqrt(cfg.batch_size) if cfg.scale_lr else 1.0
+    device = next(nets[0].parameters()).device
+    captured = device.type == "cuda"
 
     def rate(step):
         left = cfg.steps * (1 - cfg.decay_from)
         return min(1.0, (cfg.steps - step) / left) if left else 1.0
 
-    opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=lr * scale, betas=(cfg.beta1, 0.999))
+    opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=torch.tensor(lr * scale, device=device) if captured else lr * scale,
+                             betas=(cfg.beta1, 0.999), fused=True, capturable=captured)
             for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d))]
     return opts, [torch.optim.lr_scheduler.LambdaLR(opt, rate) for opt in opts]
 
@@ -113,14 +132,17 @@ def validate(nets, emas, judge, cfg, amp):
 
 
 class Log:
-    """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come."""
+    """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come, by one process."""
 
-    def __init__(self, folder):
-        self.path, self.kept, self.lines = Path(folder) / "metrics.jsonl.part", [], []
+    def __init__(self, folder, length=0):
+        self.path, self.length, self.kept, self.lines = Path(folder) / "metrics.jsonl.part", length, [], []
 
     def __enter__(self):
         try:
-            self.file = open(self.path, "w", buffering=1)
+            if self.length:     # of a run that goes on: what was written after its checkpoint is trained again
+                self.lines = [json.loads(line) for line in self.path.read_bytes()[:self.length].splitlines()]
+                os.truncate(self.path, self.length)
+            self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
         except OSError as error:
             explain_no_space(error, self.path)
         return self
@@ -134,8 +156,8 @@ class Log:
         self.kept.append((epoch, step, torch.stack([losses[name] for name in LOSSES])))
 
     def flush(self):
-        """Fetch and write the kept steps; FloatingPointError names the first loss that is not finite."""
-        values = torch.stack([row for _, _, row in self.kept]).tolist()
+        """Fetch and write the kept steps (means over all processes); FloatingPointError names the first loss that is not finite."""
+        values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
         for (epoch, step, _), row in zip(self.kept, values):
             self.write("train", epoch, step, dict(zip(LOSSES, row)))
         self.kept = []
@@ -155,67 +177,113 @@ class Log:
         self.lines.append(line)
         return line
 
+    def size(self):
+        """Bytes that are safely in the file."""
+        os.fsync(self.file.fileno())
+        return self.path.stat().st_size
 
-def fit(cfg, data, folder, device=None, inception=None):
+
+def fit(cfg, data, folder, device=None, inception=None, resume=False, accumulate=1, checkpoint_seconds=60):
     """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
 
     Validates after each epoch on the first VAL_PAIRS pairs: losses, and KID and content distance of the generators' running
     means and of the generators as they are; the means with the lowest KID so far are kept. Then tests and scores (inception:
     by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
-    machine. A finished run of the same config in the folder is replaced when this one is finished. Raises InputError for a
-    folder of another config, images of another size than the config's or a size that the networks cannot take, and
-    FloatingPointError where a loss is no longer finite. Returns the Run.
+    machine. A finished run of the same config in the folder is replaced when this one is finished.
+
+    resume: go on from the folder's checkpoint, if it has one; they are written after a validation, the first and then
+    checkpoint_seconds apart at least. accumulate: pieces of a batch that are computed one after another, the same step in less
+    memory. Where torchrun started several processes, each calls fit and trains on its part of each batch; the first one writes.
+
+    Raises InputError for a folder of another config, images of another size than the config's, a size that the networks cannot
+    take, a batch that cannot be split, and too little memory; FloatingPointError where a loss is no longer finite. Returns the
+    Run (None in a process that does not write).
     """
     device = torch.device(device) if device else default_device()
-    folder, started, seconds, checks = Path(folder), time.perf_counter(), 0.0, 0.0
-    if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
-        raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
+    folder, started = Path(folder), time.perf_counter()
+    check_fit(cfg, data, accumulate, world_size())
     torch.manual_seed(cfg.seed)
-    nets = build_nets(cfg, device)
+    nets = lay_out(build_nets(cfg, device), device)
     amp, precision = precision_context(cfg.precision, device)
     evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
-    claim_run_folder(folder, cfg, data.fingerprint)
-    judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
+    if rank() == 0:
+        claim_run_folder(folder, cfg, data.fingerprint)
+        judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
     emas = [build_ema(net, cfg.ema) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
-    batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device)
-    epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
-    best, warnings, memory = Best(), {}, []
+    best, tally = Best(), {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "memory": [], "warnings": {}, "resumed": []}
+    parts = nets, emas, opts, schedules, pools, best
+    begun, known, length = load_checkpoint(folder, device, *parts) if resume else (0, None, 0)
+    tally |= known or {}
+    if begun:
+        tally["resumed"] = [*tally["resumed"], begun]
+        if rank() == 0:
+            print(f"going on from step {begun} of {cfg.steps}")
+    wait()
 
-    with Log(folder) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress:
-        tick = time.perf_counter()
-        for step in range(1, cfg.steps + 1):
-            with count_memory(nets, device, memory) if step == 1 else nullcontext():
-                losses = train_step(nets, opts, pools, *next(batches), cfg, amp)
+    losses = share(generator_losses, nets[:2]), share(discriminator_losses, nets[2:])
+    step_on = partial(train_step, nets, opts, pools, cfg=cfg, amp=amp, losses=losses, parts=accumulate)
+    if device.type == "cuda" and world_size() == 1:
+        step_on = CapturedStep(step_on)
+    batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size()))
+    epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
+
+    with Log(folder, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate):
+        tick, saved = time.perf_counter(), -math.inf
+        for step in range(begun + 1, cfg.steps + 1):
+            for pool in pools:
+                pool.draw(cfg.batch_size, device)
+            with count_memory(nets, device, tally["memory"]) if step == 1 else nullcontext():
+                told = step_on(*next(batches))
             for ema, net in zip(emas, nets):
                 ema.update_parameters(net)
             for schedule in schedules:
                 schedule.step()
             epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
-            log.keep(epoch, step, losses)
+            log.keep(epoch, step, told)
             if end or step % LOG_EVERY == 0:
                 log.flush()
                 progress.update(step)
-            if end:
+            if end and rank() == 0:
                 tock = time.perf_counter()
                 best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
                 for kind, text in warn(pd.DataFrame(log.lines), cfg.steps, judge.untranslated).items():
-                    if kind not in warnings:
-                        warnings[kind] = f"step {step}: {text}"
-                        print(f"warning: {warnings[kind]}")
-                seconds, tick, checks = seconds + tock - tick, time.perf_counter(), checks + time.perf_counter() - tock
+                    if kind not in tally["warnings"]:
+                        tally["warnings"][kind] = f"step {step}: {text}"
+                        print(f"warning: {tally['warnings'][kind]}")
+                tally["seconds"], tally["checks"] = tally["seconds"] + tock - tick, tally["checks"] + time.perf_counter() - tock
+                if time.perf_counter() - saved >= checkpoint_seconds and step < cfg.steps:
+                    saved = time.perf_counter()
+                    save_checkpoint(folder, step, *parts, tally, log.size())
+                    tally["checkpoints"] += time.perf_counter() - saved
+                tick = time.perf_counter()
 
+    if rank() > 0:
+        return wait()
     figures = describe_run(cfg, data, nets) | {
-        "test": evaluate(nets, data.test, cfg, amp)[0], "best_step": best.step, "warnings": list(warnings.values()),
-        "train_seconds": round(seconds, 2), "validation_seconds": round(checks, 2), "memory_mib": memory[0],
-        "pairs_per_second": round(cfg.steps * cfg.batch_size / seconds, 2), "precision": precision, "device": device_name(device)}
+        "test": evaluate(nets, data.test, cfg, amp)[0], "best_step": best.step, "warnings": list(tally["warnings"].values()),
+        "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
+        "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
+        "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
     save(folder / "best.pt", best.weights)
     save(folder / "weights.pt", pack_weights(nets, emas))
     log.path.replace(folder / "metrics.jsonl")
     figures["wall_seconds"] = round(time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
-    return score_run(load_run(folder, device), data, inception)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    run = score_run(load_run(folder, device), data, inception)
+    wait()
+    return run
+
+
+def check_fit(cfg, data, accumulate, processes):
+    """Raise InputError where a config cannot be trained on this data in these many pieces."""
+    if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
+        raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
+    if type(accumulate) is not int or accumulate < 1 or cfg.batch_size % (accumulate * processes):
+        pieces = f"accumulate {accumulate!r}" + (f" and {processes} processes" if processes > 1 else "")
+        raise InputError(f"{pieces}: expected whole numbers that together divide the batch of {cfg.batch_size} pairs")
 
 
 def describe_run(cfg, data, nets):
@@ -241,10 +309,59 @@ class Best:
             self.weights = {name: {k: v.detach().clone() for k, v in state.items()} for name, state in weights.items()}
 
 
-def fit_or_load(cfg, data, runs=RUNS, inception=None):
-    """The finished run of this config and data below the folder `runs` if there is one, else train it there. One that was
-    scored by another protocol (without Inception, by another probe) is scored again."""
+def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1):
+    """The finished run of this config and data below the folder `runs` if there is one, else train it there, from its last
+    checkpoint if it was interrupted. One that was scored by another protocol (without Inception, by another probe) is scored again.
+    processes: how many train it together."""
     folder = Path(runs) / cfg.name(data.fingerprint)
     if not (folder / "metrics.json").exists():
-        return fit(cfg, data, folder, inception=inception)
+        if processes == 1:
+            return fit(cfg, data, folder, inception=inception, resume=True, accumulate=accumulate)
+        check_fit(cfg, data, accumulate, processes)
+        launch(cfg, data, folder, processes, accumulate)
     return score_run(load_run(folder), data, inception)
+
+
+def main(arguments=None):
+    """python -m ganlib.train CONFIG: train the run that a YAML file describes; with torchrun, in several processes."""
+    parser = argparse.ArgumentParser(prog="python -m ganlib.train", description="Train one run, or go on with it where it was interrupted.",
+                                     epilog="Several GPUs or machines: torchrun --nproc-per-node N [--nnodes M ...] -m ganlib.train CONFIG")
+    parser.add_argument("config", help="YAML with `train` (fields of TrainConfig), `data` (parameters of load_domains) and, if you like, "
+                                       "`folder`, `inception` and `accumulate`")
+    options = parser.parse_args(arguments)
+    from ganlib.inception import find_inception     # takes long to import
+    folder = None
+    try:
+        job = read_job(options.config)
+        device = join_processes()
+        try:
+            data = load_domains(**job["data"])
+        except TypeError as error:
+            raise InputError(f"{options.config}: data: {str(error).split('() ')[-1]}") from None
+        folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
+        if (folder / "metrics.json").exists():
+            claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's
+            print(f"{folder}: finished before; delete it to train again")
+            return 0
+        run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]), True, job["accumulate"])
+        if run:
+            print(f"{folder}: {run.metrics['pairs_per_second']} pairs/s; its scores are in metrics.json")
+        return 0
+    except (InputError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        print(f"error: interrupted; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
+        return 130
+    except RuntimeError as error:
+        if world_size() == 1:
+            raise
+        print(f"error: a process of this training was lost; {describe_checkpoint(folder)} (process {rank()}: {str(error).splitlines()[0][:120]})",
+              file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status) if status and world_size() > 1 else sys.exit(status)     # what is lost cannot be said goodbye to

@@ -1,8 +1,31 @@
-"""What the networks share: the check of a size, and the weight initialisation."""
+"""What the networks share: the check of a size, normalisation and padding that are fast, and the weight initialisation."""
 
+from contextlib import nullcontext
+
+import torch
 from torch import nn
+import torch.nn.functional as F
 
 from ganlib.files import InputError
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """nn.InstanceNorm2d that keeps channels_last, (B, C, H, W) -> the same layout; torch's own copies such maps to NCHW and
+    back (pytorch issue 72341). No weights."""
+
+    def forward(self, x):
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), dim=(2, 3), correction=0, keepdim=True)
+        return ((x - mean) * torch.rsqrt(var + self.eps)).to(x.dtype)
+
+
+class ReflectionPad(nn.ReflectionPad2d):
+    """nn.ReflectionPad2d that copies what it is given: autocast would turn bfloat16 into float32 for it and back."""
+
+    def forward(self, x):
+        with nullcontext() if x.dtype == torch.float32 or x.is_meta else torch.autocast(x.device.type, enabled=False):
+            return F.pad(x, self.padding, mode="reflect")
 
 
 def check_divisible(net, size, n_down):

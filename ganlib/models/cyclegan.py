@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from ganlib.models.common import check_divisible
+from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 
 
 class ResnetBlock(nn.Module):
@@ -11,8 +11,8 @@ class ResnetBlock(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.body = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), nn.InstanceNorm2d(c), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), nn.InstanceNorm2d(c),
+            ReflectionPad(1), nn.Conv2d(c, c, 3), InstanceNorm(c), nn.ReLU(),
+            ReflectionPad(1), nn.Conv2d(c, c, 3), InstanceNorm(c),
         )
 
     def forward(self, x):
@@ -22,7 +22,7 @@ class ResnetBlock(nn.Module):
 def up2(i, o, resize_conv):
     """Layers (B, i, H, W) -> (B, o, 2H, 2W)."""
     if resize_conv:
-        return nn.Upsample(scale_factor=2, mode="nearest"), nn.ReflectionPad2d(1), nn.Conv2d(i, o, 3)
+        return nn.Upsample(scale_factor=2, mode="nearest"), ReflectionPad(1), nn.Conv2d(i, o, 3)
     return (nn.ConvTranspose2d(i, o, 3, stride=2, padding=1, output_padding=1),)
 
 
@@ -40,15 +40,15 @@ class CycleGANGenerator(nn.Module):
         widths = [ngf * 2**i for i in range(n_down + 1)]
         self.n_down = n_down
         self.stem = nn.Sequential(
-            nn.ReflectionPad2d(3), nn.Conv2d(c_in, ngf, 7), nn.InstanceNorm2d(ngf), nn.ReLU())
+            ReflectionPad(3), nn.Conv2d(c_in, ngf, 7), InstanceNorm(ngf), nn.ReLU())
         self.down = nn.Sequential(*[
-            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), nn.InstanceNorm2d(o), nn.ReLU())
+            nn.Sequential(nn.Conv2d(i, o, 3, stride=2, padding=1), InstanceNorm(o), nn.ReLU())
             for i, o in zip(widths, widths[1:])])
         self.blocks = nn.Sequential(*[ResnetBlock(widths[-1]) for _ in range(n_blocks)])
         self.up = nn.Sequential(*[
-            nn.Sequential(*up2(i, o, resize_conv), nn.InstanceNorm2d(o), nn.ReLU())
+            nn.Sequential(*up2(i, o, resize_conv), InstanceNorm(o), nn.ReLU())
             for i, o in zip(widths[::-1], widths[-2::-1])])
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh())
+        self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh())
 
     def forward(self, x):
         check_divisible(self, x.shape[-2:], self.n_down)

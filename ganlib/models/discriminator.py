@@ -1,8 +1,10 @@
 """The patch discriminator (PatchGAN: Isola et al. 2017, arXiv 1611.07004, section 3.2.2 and appendix 6.1.2)."""
 
+import torch
 from torch import nn
 
 from ganlib.files import InputError
+from ganlib.models.common import InstanceNorm
 
 
 class PatchDiscriminator(nn.Module):
@@ -19,7 +21,7 @@ class PatchDiscriminator(nn.Module):
         layers, c = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)], ndf
         for i in range(1, n_layers + 1):
             o, stride = ndf * min(2**i, 8), 2 if i < n_layers else 1
-            layers += [nn.Conv2d(c, o, 4, stride=stride, padding=1), nn.InstanceNorm2d(o), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(c, o, 4, stride=stride, padding=1), InstanceNorm(o), nn.LeakyReLU(0.2)]
             c = o
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(c, 1, 4, padding=1)
@@ -29,7 +31,7 @@ class PatchDiscriminator(nn.Module):
             raise InputError(f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a width "
                              f"of {self.min_side} or more; take fewer layers or a larger image_size")
         score = self.head(self.body(x))     # (B, 1, h, w)
-        return score.float().mean(dim=(2, 3)) if self.global_score else score
+        return score.mean(dim=(2, 3), dtype=torch.promote_types(score.dtype, torch.float32)) if self.global_score else score
 
 
 def smallest_side(n_layers):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
-from ganlib.models.common import check_divisible
+from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 from ganlib.models.vit import PixelwiseViT
 
 
@@ -14,10 +14,10 @@ def conv_block(i, o, pre_norm):
     pre_norm is uvcgan's order (norm, convolution, leaky ReLU); without it the study's (convolution, norm, ReLU).
     """
     if pre_norm:
-        return nn.Sequential(nn.InstanceNorm2d(i), nn.Conv2d(i, o, 3, padding=1), nn.LeakyReLU(),
-                             nn.InstanceNorm2d(o), nn.Conv2d(o, o, 3, padding=1), nn.LeakyReLU())
-    return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), nn.InstanceNorm2d(o), nn.ReLU(),
-                         nn.Conv2d(o, o, 3, padding=1), nn.InstanceNorm2d(o), nn.ReLU())
+        return nn.Sequential(InstanceNorm(i), nn.Conv2d(i, o, 3, padding=1), nn.LeakyReLU(),
+                             InstanceNorm(o), nn.Conv2d(o, o, 3, padding=1), nn.LeakyReLU())
+    return nn.Sequential(nn.Conv2d(i, o, 3, padding=1), InstanceNorm(o), nn.ReLU(),
+                         nn.Conv2d(o, o, 3, padding=1), InstanceNorm(o), nn.ReLU())
 
 
 class EncoderBlock(nn.Module):
@@ -58,7 +58,7 @@ class UVCGANGenerator(nn.Module):
         widths = [ngf * 2**i for i in range(n_down + 2)]
         self.n_down = n_down
         self.stem = nn.Sequential(
-            nn.ReflectionPad2d(3), nn.Conv2d(c_in, ngf, 7), nn.InstanceNorm2d(ngf), nn.ReLU())
+            ReflectionPad(3), nn.Conv2d(c_in, ngf, 7), InstanceNorm(ngf), nn.ReLU())
         self.down = nn.ModuleList([EncoderBlock(i, o, pre_norm) for i, o in zip(widths, widths[1:-1])])
         bottom = widths[-2]
         self.vit = PixelwiseViT(bottom, features=bottom, ffn_features=4 * bottom, norm=vit_norm,
@@ -66,7 +66,7 @@ class UVCGANGenerator(nn.Module):
         self.bottleneck = conv_block(bottom, widths[-1], pre_norm)
         self.up = nn.ModuleList([DecoderBlock(i, o, pre_norm) for i, o in zip(widths[::-1], widths[-2:0:-1])])
         # differs: tanh instead of uvcgan's sigmoid, so that all images live in [-1, 1]
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(widths[1], c_out, 7), nn.Tanh())
+        self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(widths[1], c_out, 7), nn.Tanh())
 
     def forward(self, x):
         check_divisible(self, x.shape[-2:], self.n_down)

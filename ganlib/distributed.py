@@ -1,0 +1,133 @@
+"""Several processes that train one run, started by torchrun or by `launch`: who I am, what is shared, one writer.
+
+Each has its part of every batch and all else alike: networks (torch's DistributedDataParallel averages the gradients), running
+means, pools. So a run does not depend on how many there are, but for rounding.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ganlib.files import InputError
+from ganlib.progress import FEED, Progress
+
+
+def rank():
+    """This process's number; 0 is the one that writes."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size():
+    """How many processes train this run."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def my_part(images):
+    """(B, ...) of all processes -> this one's (B / world_size, ...)."""
+    return images.chunk(world_size())[rank()]
+
+
+def gather(images):
+    """(B, ...) of each process -> (B * world_size, ...) of all, in order of rank."""
+    if world_size() == 1:
+        return images
+    parts = [torch.empty_like(images, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(parts, images.contiguous())
+    return torch.cat(parts)
+
+
+def mean(values):
+    """The mean over the processes of a tensor; in place."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+        values /= world_size()
+    return values
+
+
+def wait():
+    """Wait until every process is here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+class Losses(nn.Module):
+    """A function of losses as a module that holds the networks it trains, which is what DistributedDataParallel can wrap."""
+
+    def __init__(self, losses, trained):
+        super().__init__()
+        self.losses, self.trained = losses, nn.ModuleList(trained)
+
+    def forward(self, *args):
+        return self.losses(*args)
+
+
+def share(losses, trained):
+    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them."""
+    return nn.parallel.DistributedDataParallel(Losses(losses, trained), broadcast_buffers=False) if world_size() > 1 else losses
+
+
+def join_processes():
+    """Join the processes that torchrun started, if it did; returns this one's device (None: the usual one)."""
+    if "RANK" not in os.environ:
+        return None
+    local, device = int(os.environ["LOCAL_RANK"]), None
+    if torch.cuda.is_available():
+        if local >= torch.cuda.device_count():
+            raise InputError(f"process {local}: there are {torch.cuda.device_count()} GPUs here; start as many processes on each machine")
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device else "gloo")
+    return device
+
+
+def launch(cfg, data, folder, processes, accumulate=1):
+    """Train cfg in this many processes on this machine, each with a GPU if there are any, as torchrun would; waits for the end.
+
+    data: a Domains of load_domains; each process reads it again. Raises InputError with the line that a process ended with.
+    """
+    if data.loaded is None:
+        raise InputError(f"data {data.name}: each process reads the data itself; expected what load_domains gave")
+    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+        raise InputError(f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many")
+    job = {"train": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(cfg).items()}, "data": data.loaded,
+           "folder": str(Path(folder).resolve()), "accumulate": accumulate}
+    with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
+        path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
+        path.write_text(json.dumps(job))
+        feed.touch()
+        threads = max(1, (os.cpu_count() or 1) // processes)
+        env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed)}
+        with open(said, "w") as out:
+            ranks = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+                                      "-m", "ganlib.train", str(path)], env=env, stdout=out, stderr=subprocess.STDOUT)
+            try:
+                while ranks.poll() is None:
+                    time.sleep(0.2)
+                    told = [json.loads(line) for line in feed.read_text().splitlines(keepends=True) if line.endswith("\n")]
+                    if steps := [update["step"] for update in told if update["unit"] == "steps" and update["steps"] == cfg.steps]:
+                        progress.update(steps[-1])
+            finally:
+                if ranks.poll() is None:
+                    ranks.terminate()
+                    ranks.wait()
+        lines = [line.split("error: ", 1)[1] for line in said.read_text().splitlines() if line.startswith("error: ")]
+        warnings = [line for line in said.read_text().splitlines() if line.startswith("warning: ")]
+    for line in dict.fromkeys(warnings):
+        print(line)
+    if ranks.returncode:
+        raise InputError(lines[0] if lines else f"{processes} processes: one of them was lost; {describe_checkpoint(folder)}")
+
+
+def describe_checkpoint(folder):
+    """What a run that broke off can go on from, in words."""
+    path = Path(folder) / "checkpoint.pt"
+    return f"the same command goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"

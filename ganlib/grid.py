@@ -1,0 +1,115 @@
+"""Many runs at once through Dask: seeds, architectures and recipes on as many devices and machines as there are."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ganlib.files import RUNS, InputError
+from ganlib.runs import load_run
+from ganlib.train import fit_or_load
+
+INSTALL = "pip install -e '.[dask]'"
+
+
+class Outcome(NamedTuple):
+    """What became of one config: the finished run's folder, or what went wrong, in one line."""
+
+    cfg: object
+    folder: Path | None
+    error: str | None
+
+
+def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
+    """Train every config that has no finished run below the folder `runs`, many at once; returns an Outcome for each, in order.
+
+    scheduler: "" one after another in this process; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
+    one); else the address of a scheduler, whose workers see this folder and, at the same path, the data. inception: as find_inception takes it.
+    A run whose worker died goes on from its last checkpoint on another one, up to three times (Dask's allowed-failures). One that
+    fails is told in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler cannot be had.
+    """
+    if not scheduler:
+        return [outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception, accumulate)) for cfg in cfgs]
+    runs = Path(runs).resolve()
+    runs.mkdir(parents=True, exist_ok=True)
+    with connect(scheduler) as client:
+        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, accumulate, pure=False) for cfg in cfgs]
+        return [outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)]
+
+
+def outcome(cfg, result):
+    """The Outcome of a call that gives a folder or raises."""
+    try:
+        return Outcome(cfg, Path(result()), None)
+    except Exception as error:  # whatever became of one run, the others go on
+        return Outcome(cfg, None, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def train_one(cfg, data, runs, inception, accumulate):
+    """The folder of the finished run of a config, trained now if need be."""
+    from ganlib.inception import find_inception     # takes long to import
+    return str(fit_or_load(cfg, data, runs, inception and find_inception(inception), accumulate=accumulate).folder)
+
+
+def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate):
+    """train_one in a worker, which reads the data itself, once, and on the GPU of its number."""
+    from distributed import get_worker
+    if not Path(runs).is_dir():
+        raise InputError(f"{runs}: this worker does not see it; expected a folder that all workers share")
+    data = read_once(tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in loaded.items()))
+    if data.fingerprint != fingerprint:
+        raise InputError(f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine")
+    if torch.cuda.is_available():
+        number = get_worker().name
+        torch.cuda.set_device(number % torch.cuda.device_count() if isinstance(number, int) else 0)
+    return train_one(cfg, data, runs, inception, accumulate)
+
+
+@lru_cache(maxsize=1)
+def read_once(loaded):
+    """load_domains of these arguments, kept for the next run in the same worker."""
+    from ganlib.data import load_domains
+    return load_domains(**dict(loaded))
+
+
+def connect(scheduler):
+    """A Dask client: of a cluster started here ("local"), which ends with it, or of the scheduler at an address."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InputError(f"scheduler {scheduler!r}: needs Dask, which is not installed: {INSTALL}") from None
+    if scheduler == "local":
+        # processes that a nanny starts again when they die; the dashboard listens to nobody
+        cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+        return Owned(cluster)
+    try:
+        return Client(scheduler, timeout=20)
+    except (OSError, ValueError) as error:
+        raise InputError(f"scheduler {scheduler!r}: no answer ({' '.join(str(error).split())[:100]}); expected \"local\" or an address such as "
+                         "tcp://HOST:8786") from None
+
+
+class Owned:
+    """The client of a local cluster, as a context that ends both."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def __enter__(self):
+        self.client = self.cluster.get_client()
+        return self.client
+
+    def __exit__(self, *error):
+        self.client.close()
+        self.cluster.close()
+
+
+def finished(outcomes):
+    """The runs of a grid, in order. Says which failed, and raises InputError where none is left."""
+    for cfg, _, error in outcomes:
+        if error:
+            print(f"failed: {cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}: {error}")
+    if not any(folder for _, folder, _ in outcomes):
+        raise InputError("all runs of the grid failed; the first: " + next((error for _, _, error in outcomes), "no config was given"))
+    return [load_run(folder) for _, folder, _ in outcomes if folder]

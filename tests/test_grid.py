@@ -1,0 +1,76 @@
+"""Many runs through Dask: the same runs as one after another, with a worker that dies and a run that fails."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from ganlib import grid
+from ganlib.checkpoint import NAME
+from ganlib.files import InputError
+
+distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
+
+
+@pytest.fixture
+def two_workers(monkeypatch):
+    """The address of a local cluster with two workers, processes of one thread each."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        yield cluster
+
+
+def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(faces, tiny, tmp_path, two_workers):
+    cfgs = [tiny(steps=120, epoch_steps=4, seed=seed) for seed in (0, 1)] + [tiny(batch_size=3, ngf=4, steps=4), tiny(image_size=64, steps=2)]
+    killed = []
+
+    def kill():
+        """The worker that trains seed 0, as soon as that run has a checkpoint."""
+        folder = tmp_path / "many" / cfgs[0].name(faces.fingerprint)
+        for _ in range(1200):
+            time.sleep(0.05)
+            if (folder / NAME).exists():
+                key = next(k for k, v in sorted(two_workers.scheduler.tasks.items(), key=lambda item: item[1].priority or ()) if v.processing_on)
+                killed.append(two_workers.workers[two_workers.scheduler.tasks[key].processing_on.name].pid)
+                os.kill(killed[0], signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill)
+    (tmp_path / "many").mkdir()
+    killer.start()
+    outcomes = grid.train_grid(cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address)
+    killer.join()
+    assert killed, "no worker was killed, so nothing was tried"
+    assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
+    assert "image_size (64, 64): the data was loaded at (32, 32)" in outcomes[3].error
+    assert grid.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
+    one = grid.train_grid(cfgs, faces, tmp_path / "one")
+    assert [o.error for o in one] == [o.error for o in outcomes]
+    for a, b in zip(grid.finished(one), grid.finished(outcomes)):
+        assert a.folder.name == b.folder.name and len(a.history) == len(b.history)
+        assert a.history.g.iloc[-1] == pytest.approx(b.history.g.iloc[-1], rel=0.2)     # other numbers of threads
+
+
+def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, capsys):
+    outcomes = grid.train_grid([tiny(steps=2), tiny(image_size=64)], faces, tmp_path)
+    assert len(grid.finished(outcomes)) == 1
+    assert "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)" in capsys.readouterr().out
+    with pytest.raises(InputError, match="all runs of the grid failed; the first: InputError: image_size"):
+        grid.finished(outcomes[1:])
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:1"])
+def test_scheduler_that_is_not_there_is_named(address, monkeypatch):
+    client = distributed.Client
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout: client(address, timeout=1))
+    with pytest.raises(InputError, match=f"scheduler '{address}': no answer .*expected"):
+        grid.connect(address)
+
+
+def test_worker_that_does_not_see_the_folder_says_so(faces, tiny, tmp_path):
+    with pytest.raises(InputError, match="this worker does not see it; expected a folder that all workers share"):
+        grid.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "", 1)
+    with pytest.raises(InputError, match="this worker finds other images there"):
+        grid.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "", 1)

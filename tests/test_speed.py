@@ -1,0 +1,252 @@
+"""The fast step against the plain one, in pieces, from a checkpoint, and in several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from ganlib import checkpoint, distributed, train
+from ganlib.files import InputError
+from ganlib.models.common import InstanceNorm, ReflectionPad
+from ganlib.models.vit import attend
+from ganlib.nets import build_nets
+from ganlib.pool import ImagePool
+from ganlib.reference import PlainPool, plain_copy, reference_step
+
+ARCHS = pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("cyclegan", "seed"), ("uvcgan", "default"), ("uvcgan", "seed")])
+
+
+def both(cfg, fast=None):
+    """The fast networks, optimizers and pools of a config, and the plain ones with the same weights."""
+    torch.manual_seed(0)
+    nets = build_nets(cfg, torch.device("cpu"))
+    for net in nets:
+        for name, p in net.named_parameters():
+            if name.endswith("rezero"):
+                p.data.fill_(0.5)       # else attention would add nothing and get no gradient
+    plain = plain_copy(nets)
+    return ((nets, train.build_optimizers(nets, cfg)[0], [ImagePool(cfg.pool_size, s) for s in (0, 1)]),
+            (plain, [torch.optim.Adam(opt.param_groups[0]["params"] and [p for net in pair for p in net.parameters()], lr=float(opt.param_groups[0]["lr"]),
+                                      betas=opt.param_groups[0]["betas"], fused=False, foreach=False)
+                     for opt, pair in zip(train.build_optimizers(plain, cfg)[0], (plain[:2], plain[2:]))],
+             [PlainPool(cfg.pool_size, s) for s in (0, 1)]))
+
+
+def batch(n, side=32, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(2, n, 3, side, side, generator=rng) * 2 - 1
+
+
+@ARCHS
+@pytest.mark.parametrize("parts", [1, 2])
+def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts):
+    """Losses to 1e-5 and every gradient to 1e-4, relative, over one step, generators and discriminators."""
+    cfg = tiny(recipe, arch=arch, batch_size=4, ngf=8, ndf=8)
+    (nets, opts, pools), (plain, plain_opts, plain_pools) = both(cfg)
+    for opt in (*opts, *plain_opts):
+        opt.step = lambda: None         # the discriminators' gradients are to be of the same weights
+    losses = train.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
+    expected = reference_step(plain, plain_opts, plain_pools, *batch(4), cfg)
+    assert set(losses) == set(expected)
+    for name in losses:
+        torch.testing.assert_close(losses[name], expected[name], rtol=1e-5, atol=0)
+    for net, other in zip(nets, plain):
+        for (name, p), q in zip(net.named_parameters(), other.parameters()):
+            # what cancels out but for rounding (a bias before a normalisation) is held against the network's largest gradient
+            scale = max(q.grad.norm(), 0.1 * max(x.grad.norm() for x in other.parameters()))
+            assert (p.grad - q.grad).norm() < 1e-4 * scale, name
+
+
+def distance(weights, others):
+    return sum((p - q).square().sum() for p, q in zip(weights, others)).sqrt()
+
+
+@ARCHS
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_weights_are_the_same_after_20_steps(tiny, arch, recipe, dtype):
+    """In float64, which rounds to below Adam's eps, to a millionth of the way they went. In float32 Adam makes whole steps of rounding, as
+    it divides by the gradient's size: no farther apart there than 3 times what the plain steps are from themselves, where their images
+    are changed in the seventh digit."""
+    cfg = tiny(recipe, arch=arch, steps=1000, pool_size=3)
+    torch.set_default_dtype(dtype)
+    try:
+        fast, plain = both(cfg)
+        shaken, start = both(cfg)[1], [p.detach().clone() for net in plain[0] for p in net.parameters()]
+        for step in range(20):
+            real = batch(2, seed=step)
+            train.train_step(*fast, *real, cfg, nullcontext())
+            reference_step(*plain, *real, cfg)
+            if dtype == torch.float32:
+                reference_step(*shaken, *real * (1 + 1e-7), cfg)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    fast, plain, shaken = [[p for net in nets for p in net.parameters()] for nets in (fast[0], plain[0], shaken[0])]
+    assert all(p.dtype == dtype for p in fast)
+    apart = distance(fast, plain)
+    assert apart < (1e-6 * distance(start, plain) if dtype == torch.float64 else 3 * distance(shaken, plain)), (apart, distance(shaken, plain))
+
+
+def test_norm_is_torchs_and_keeps_the_layout():
+    x = torch.randn(3, 5, 6, 7)
+    y = InstanceNorm(5)(last := x.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(y, nn.InstanceNorm2d(5)(x))
+    assert y.is_contiguous(memory_format=torch.channels_last) and not last.is_contiguous()
+
+
+def test_padding_in_autocast_stays_bfloat16():
+    x = torch.randn(2, 3, 6, 7, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = ReflectionPad(2)(x)
+    assert y.dtype == torch.bfloat16 and torch.equal(y.float(), nn.ReflectionPad2d(2)(x.float()))
+
+
+@pytest.mark.parametrize("dtype, bound", [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_attention_is_torchs(dtype, bound):
+    attention, x = nn.MultiheadAttention(32, 4, batch_first=True), torch.randn(2, 9, 32)
+    expected = attention(x, x, x, need_weights=False)[0]
+    found = attend(attention.to(dtype), x.to(dtype)).float()
+    assert (found - expected).norm() < bound * expected.norm()
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 50])
+def test_pool_of_tensors_is_the_list(size):
+    pool, plain = ImagePool(size, 7), PlainPool(size, 7)
+    for i in range(30):
+        images = torch.arange(4.0).add(4 * i).reshape(4, 1, 1, 1)
+        assert torch.equal(pool.swap(images), plain.swap(images))
+
+
+def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
+    whole, pieces = [train.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
+    for name, value in whole.metrics["test"].items():
+        assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3)
+    assert pieces.metrics["memory_mib"] <= whole.metrics["memory_mib"]
+    with pytest.raises(InputError, match="accumulate 3: expected whole numbers that together divide the batch of 4 pairs"):
+        train.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
+
+
+def test_out_of_memory_says_what_to_set(faces, tiny, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(train, "train_step", full)
+    with pytest.raises(InputError, match="out of memory: cyclegan at 32x32, ngf 4, 4 pairs at a time; set accumulate to 2"):
+        train.fit(tiny(batch_size=4), faces, tmp_path / "run")
+    with pytest.raises(InputError, match="1 pairs at a time; take a smaller ngf"):
+        train.fit(tiny(batch_size=4), faces, tmp_path / "run", accumulate=4)
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("uvcgan", "seed")])
+def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_path, monkeypatch, arch, recipe, capsys):
+    cfg = tiny(recipe, arch=arch, steps=9, epoch_steps=2, **({"pool_size": 3} if recipe == "default" else {}))
+    whole = train.fit(cfg, faces, tmp_path / "whole")
+    step_on, calls = train.train_step, []
+
+    def stopped(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 8:
+            raise Stop
+        return step_on(*args, **kwargs)
+
+    monkeypatch.setattr(train, "train_step", stopped)
+    with pytest.raises(Stop):
+        train.fit(cfg, faces, tmp_path / "broken", checkpoint_seconds=0)
+    again = train.fit(cfg, faces, tmp_path / "broken", resume=True)
+    assert "going on from step 6 of 9" in capsys.readouterr().out
+    for name in ("weights.pt", "best.pt"):
+        ours, theirs = [torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "broken")]
+        assert all(torch.equal(ours[net][key], theirs[net][key]) for net in ours for key in ours[net])
+    assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "broken/metrics.jsonl").read_text()
+    assert again.metrics["test"] == whole.metrics["test"] and again.metrics["best_step"] == whole.metrics["best_step"]
+    assert not (tmp_path / "broken" / checkpoint.NAME).exists()
+
+
+def test_damaged_checkpoint_is_named(faces, tiny, tmp_path):
+    (tmp_path / checkpoint.NAME).write_bytes(b"nothing")
+    with pytest.raises(InputError, match="checkpoint.pt: not a checkpoint of this run .*delete it"):
+        train.fit(tiny(), faces, tmp_path, resume=True)
+
+
+def job(tmp_path, cfg, **more):
+    """A config file for python -m ganlib.train."""
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps({"train": {**vars(cfg), "image_size": 32}, "folder": str(tmp_path / "run"),
+                                "data": dict(data="builtin", builtin_a=12, builtin_b=14, builtin_eval=5)} | more))
+    return path
+
+
+def torchrun(path, n):
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "-m", "ganlib.train", str(path)],
+                            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "uvcgan"])
+def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, arch):
+    """Half the batch each: losses and weights to rounding, running means too. The pool of 5 fakes is full in the second step; how rounding
+    grows from there on is shown above."""
+    cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5)
+    one = train.fit(cfg, faces, tmp_path / "one")
+    two = train.fit_or_load(cfg, faces, tmp_path / "two", processes=2)
+    assert two.metrics["processes"] == 2
+    for name in ("g", "cycle", "d_a", "d_b_fake"):
+        for steps, bound in (([1, 2], 1e-3), ([3, 4], 0.03)):
+            ours, theirs = [torch.tensor(run.history.loc[run.history.step.isin(steps), name].to_numpy()) for run in (two, one)]
+            torch.testing.assert_close(ours, theirs, rtol=bound, atol=1e-5)
+    for net, other in zip((*one.nets, *one.ema[:2]), (*two.nets, *two.ema[:2])):
+        for (name, p), q in zip(net.named_parameters(), other.parameters()):
+            if not name.endswith("bias"):
+                torch.testing.assert_close(p, q, rtol=0.02, atol=1e-3)
+
+
+def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
+    ranks = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=2)), 2)
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            if (tmp_path / "run" / checkpoint.NAME).exists() or ranks.poll() is not None:
+                break
+        workers = subprocess.run(["pgrep", "-P", str(ranks.pid)], capture_output=True, text=True).stdout.split()
+        assert len(workers) == 2
+        os.kill(int(workers[1]), signal.SIGKILL)
+        said = ranks.communicate(timeout=60)[0]
+    finally:
+        ranks.kill()
+    assert ranks.returncode != 0
+    assert "error: a process of this training was lost; the same command goes on from its last checkpoint" in said
+    torch.load(tmp_path / "run" / checkpoint.NAME, weights_only=True)
+
+
+def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_path):
+    with pytest.raises(InputError, match="expected whole numbers that together divide the batch of 3"):
+        train.fit_or_load(tiny(batch_size=3), faces, tmp_path, processes=2)
+
+
+def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys):
+    path = job(tmp_path, tiny(steps=2))
+    assert train.main([str(path)]) == 0 and "pairs/s; its scores are in metrics.json" in capsys.readouterr().out
+    assert train.main([str(path)]) == 0 and "finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content, message", [
+    ("[1", "not a YAML file"), ("train: 3", "expected `train` with fields"), ("tran: {}", "tran: no such key; there are train, data"),
+    ("train: {setps: 3}", "setps: no such field"), ("data: {builtin_c: 3}", "builtin_c"), ("accumulate: two", "accumulate 'two': expected a whole number"),
+    (None, "not a YAML file that can be read")])
+def test_command_names_what_it_cannot_use(tmp_path, capsys, content, message):
+    path = tmp_path / "job.yaml"
+    if content is not None:
+        path.write_text(content)
+    assert train.main([str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
