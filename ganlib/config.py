@@ -93,18 +93,18 @@ class TrainConfig:
 
 def read_job(path):
     """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data": arguments of load_domains, "folder",
-    "inception", "accumulate"} -> the same with a TrainConfig; InputError for what is not of these."""
+    "inception", "accumulate", "resume"} -> the same with a TrainConfig; InputError for what is not of these."""
     try:
         job = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a YAML file that can be read ({' '.join(str(error).split())[:100]})") from None
     if not isinstance(job, dict) or not all(isinstance(job.get(name) or {}, dict) for name in ("train", "data")):
         raise InputError(f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size")
-    defaults = {"train": {}, "data": {}, "folder": "", "inception": "", "accumulate": 1}
+    defaults = {"train": {}, "data": {}, "folder": "", "inception": "", "accumulate": 1, "resume": True}
     if unknown := sorted(map(str, set(job) - set(defaults))):
         raise InputError(f"{path}: {unknown[0]}: no such key; there are {', '.join(defaults)}")
     job = defaults | {name: value for name, value in job.items() if value is not None}
-    for name in ("folder", "inception", "accumulate"):
+    for name in ("folder", "inception", "accumulate", "resume"):
         check_value(name, job[name], defaults[name])
     job["data"].setdefault("image_size", job["train"].get("image_size", 64))
     return job | {"train": TrainConfig.from_recipe(**({"image_size": job["data"]["image_size"]} | job["train"]))}

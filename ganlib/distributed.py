@@ -89,7 +89,7 @@ def join_processes():
     return device
 
 
-def launch(cfg, data, folder, processes, accumulate=1):
+def launch(cfg, data, folder, processes, accumulate=1, resume=True):
     """Train cfg in this many processes on this machine, each with a GPU if there are any, as torchrun would; waits for the end.
 
     data: a Domains of load_domains; each process reads it again. Raises InputError with the line that a process ended with.
@@ -99,7 +99,7 @@ def launch(cfg, data, folder, processes, accumulate=1):
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many")
     job = {"train": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(cfg).items()}, "data": data.loaded,
-           "folder": str(Path(folder).resolve()), "accumulate": accumulate}
+           "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
         path.write_text(json.dumps(job))

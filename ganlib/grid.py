@@ -48,8 +48,7 @@ def outcome(cfg, result):
 
 def train_one(cfg, data, runs, inception, accumulate):
     """The folder of the finished run of a config, trained now if need be."""
-    from ganlib.inception import find_inception     # takes long to import
-    return str(fit_or_load(cfg, data, runs, inception and find_inception(inception), accumulate=accumulate).folder)
+    return str(fit_or_load(cfg, data, runs, find_once(inception), accumulate=accumulate).folder)
 
 
 def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate):
@@ -71,6 +70,13 @@ def read_once(loaded):
     """load_domains of these arguments, kept for the next run in the same worker."""
     from ganlib.data import load_domains
     return load_domains(**dict(loaded))
+
+
+@lru_cache(maxsize=1)
+def find_once(inception):
+    """find_inception, kept for the next run in the same process."""
+    from ganlib.inception import find_inception     # takes long to import
+    return find_inception(inception)
 
 
 def connect(scheduler):

@@ -144,7 +144,7 @@ class Judge:
         order = {name: i for i, name in enumerate(SCORES)}
         return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
 
-    def check(self, fake_a, fake_b, suffix=""):
+    def check(self, fake_a, fake_b):
         """The few figures that are followed during training, of float fakes of this judge's pair: kid_a, kid_b, content_ab,
         content_ba, and variety_a, variety_b: how far fakes are from each other, of how far real images are. As a dict."""
         found = {}
@@ -153,10 +153,10 @@ class Judge:
             features, contents = self.probe.look(to_bytes(fake))
             real = self.features["probe", target]
             if min(len(features), len(real)) >= 4:
-                found[f"kid_{target}{suffix}"] = metrics.kid(features, real, SEED)[0]
-            found[f"content_{way}{suffix}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
+                found[f"kid_{target}"] = metrics.kid(features, real, SEED)[0]
+            found[f"content_{way}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
             if min(len(features), len(real)) >= 2:
-                found[f"variety_{target}{suffix}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
+                found[f"variety_{target}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
         return {name: value for name, value in found.items() if math.isfinite(value)}   # of equal real images there is no ratio
 
     def nearest_training(self, fakes, side):

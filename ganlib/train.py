@@ -32,7 +32,8 @@ from ganlib.watch import warn
 LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
 LOG_EVERY = 10   # steps between two fetches of the losses from the device
 EVAL_BATCH = 32  # images of each domain at a time in validation and test
-VAL_PAIRS = 100  # at most, in each validation
+VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
+LOSS_PAIRS = 16  # of them, those whose losses it takes: a loss costs eight times what a translation does
 
 
 def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_losses, discriminator_losses), parts=1):
@@ -106,9 +107,8 @@ def has_bfloat16(device):
 
 @torch.no_grad()
 def evaluate(nets, pair, cfg, amp, limit=None):
-    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all); and the fakes of these
-    pairs, {fake_a, fake_b}, float on the CPU."""
-    totals, n, fakes, device = dict.fromkeys(LOSSES, 0.0), 0, {"fake_a": [], "fake_b": []}, next(nets.g_ab.parameters()).device
+    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all)."""
+    totals, n, device = dict.fromkeys(LOSSES, 0.0), 0, next(nets.g_ab.parameters()).device
     for real_a, real_b in fixed_batches(pair, EVAL_BATCH, device, limit):
         with amp:
             g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
@@ -116,19 +116,14 @@ def evaluate(nets, pair, cfg, amp, limit=None):
         for name, loss in (g | d).items():
             totals[name] += loss * len(real_a)
         n += len(real_a)
-        fakes["fake_a"].append(fake_a.float().cpu())
-        fakes["fake_b"].append(fake_b.float().cpu())
-    return {name: float(total) / n for name, total in totals.items()}, {name: torch.cat(parts) for name, parts in fakes.items()}
+    return {name: float(total) / n for name, total in totals.items()}
 
 
 def validate(nets, emas, judge, cfg, amp):
-    """Losses on the judge's pairs, and what it says of the fakes: of the running means, and with "_raw" of the weights as
-    they are (whose fakes the losses have made already)."""
-    losses, fakes = evaluate(nets, judge.pair, cfg, amp)
-    raw = {name: fake[:len(side)] for (name, fake), side in zip(fakes.items(), (judge.pair.b, judge.pair.a))}
+    """Losses on the first LOSS_PAIRS of the judge's pairs, and what it says of the fakes of all, by the generators' running means."""
     with amp:
         fake_b, fake_a = [generate(ema.module, to_float(side)) for ema, side in zip(emas, judge.pair)]
-    return losses | judge.check(fake_a, fake_b) | judge.check(**raw, suffix="_raw")
+    return evaluate(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
 
 
 class Log:
@@ -183,17 +178,18 @@ class Log:
         return self.path.stat().st_size
 
 
-def fit(cfg, data, folder, device=None, inception=None, resume=False, accumulate=1, checkpoint_seconds=60):
+def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=1, accumulate=1, checkpoint_seconds=60):
     """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
 
-    Validates after each epoch on the first VAL_PAIRS pairs: losses, and KID and content distance of the generators' running
-    means and of the generators as they are; the means with the lowest KID so far are kept. Then tests and scores (inception:
+    Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
+    the means with the lowest KID so far are kept. Then tests and scores (inception:
     by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
     machine. A finished run of the same config in the folder is replaced when this one is finished.
 
     resume: go on from the folder's checkpoint, if it has one; they are written after a validation, the first and then
     checkpoint_seconds apart at least. accumulate: pieces of a batch that are computed one after another, the same step in less
-    memory. Where torchrun started several processes, each calls fit and trains on its part of each batch; the first one writes.
+    memory. processes: how many train together on this machine, each with a GPU of its own if there are any. Where torchrun started
+    several, each calls fit and trains on its part of each batch; the first one writes.
 
     Raises InputError for a folder of another config, images of another size than the config's, a size that the networks cannot
     take, a batch that cannot be split, and too little memory; FloatingPointError where a loss is no longer finite. Returns the
@@ -201,7 +197,10 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, accumulate
     """
     device = torch.device(device) if device else default_device()
     folder, started = Path(folder), time.perf_counter()
-    check_fit(cfg, data, accumulate, world_size())
+    check_fit(cfg, data, accumulate, processes * world_size())
+    if processes > 1:
+        launch(cfg, data, folder, processes, accumulate, resume)
+        return score_run(load_run(folder, device), data, inception)
     torch.manual_seed(cfg.seed)
     nets = lay_out(build_nets(cfg, device), device)
     amp, precision = precision_context(cfg.precision, device)
@@ -262,7 +261,7 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, accumulate
     if rank() > 0:
         return wait()
     figures = describe_run(cfg, data, nets) | {
-        "test": evaluate(nets, data.test, cfg, amp)[0], "best_step": best.step, "warnings": list(tally["warnings"].values()),
+        "test": evaluate(nets, data.test, cfg, amp), "best_step": best.step, "warnings": list(tally["warnings"].values()),
         "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
         "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
@@ -315,10 +314,7 @@ def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1)
     processes: how many train it together."""
     folder = Path(runs) / cfg.name(data.fingerprint)
     if not (folder / "metrics.json").exists():
-        if processes == 1:
-            return fit(cfg, data, folder, inception=inception, resume=True, accumulate=accumulate)
-        check_fit(cfg, data, accumulate, processes)
-        launch(cfg, data, folder, processes, accumulate)
+        return fit(cfg, data, folder, inception=inception, resume=True, processes=processes, accumulate=accumulate)
     return score_run(load_run(folder), data, inception)
 
 
@@ -327,7 +323,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m ganlib.train", description="Train one run, or go on with it where it was interrupted.",
                                      epilog="Several GPUs or machines: torchrun --nproc-per-node N [--nnodes M ...] -m ganlib.train CONFIG")
     parser.add_argument("config", help="YAML with `train` (fields of TrainConfig), `data` (parameters of load_domains) and, if you like, "
-                                       "`folder`, `inception` and `accumulate`")
+                                       "`folder`, `inception`, `accumulate` and `resume: false`")
     options = parser.parse_args(arguments)
     from ganlib.inception import find_inception     # takes long to import
     folder = None
@@ -339,11 +335,12 @@ def main(arguments=None):
         except TypeError as error:
             raise InputError(f"{options.config}: data: {str(error).split('() ')[-1]}") from None
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        if (folder / "metrics.json").exists():
+        if (folder / "metrics.json").exists() and job["resume"]:
             claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's
             print(f"{folder}: finished before; delete it to train again")
             return 0
-        run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]), True, job["accumulate"])
+        run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]),
+                  job["resume"], accumulate=job["accumulate"])
         if run:
             print(f"{folder}: {run.metrics['pairs_per_second']} pairs/s; its scores are in metrics.json")
         return 0
