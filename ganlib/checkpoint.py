@@ -28,7 +28,11 @@ def load_checkpoint(folder, device, nets, emas, opts, schedules, pools, best):
         state = torch.load(path, map_location=device, weights_only=True)
         load_weights(nets, emas, state["weights"])
         for opt, theirs in zip(opts, state["optimizers"]):
+            rates = [(group["lr"], group["capturable"]) for group in opt.param_groups]     # a tensor on a GPU, a number on a CPU
             opt.load_state_dict(theirs)
+            for group, (rate, capturable) in zip(opt.param_groups, rates):
+                group["lr"] = rate.fill_(float(group["lr"])) if isinstance(rate, torch.Tensor) else float(group["lr"])
+                group["capturable"] = capturable
         for schedule, theirs in zip(schedules, state["schedules"]):
             schedule.__dict__.update(theirs)
         for pool, theirs in zip(pools, state["pools"]):

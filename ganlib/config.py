@@ -98,7 +98,7 @@ def read_job(path):
         job = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: not a YAML file that can be read ({' '.join(str(error).split())[:100]})") from None
-    if not isinstance(job, dict) or not all(isinstance(job.get(name) or {}, dict) for name in ("train", "data")):
+    if not isinstance(job, dict) or not all(job.get(name) is None or isinstance(job[name], dict) and all(isinstance(key, str) for key in job[name]) for name in ("train", "data")):
         raise InputError(f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size")
     defaults = {"train": {}, "data": {}, "folder": "", "inception": "", "accumulate": 1, "resume": True}
     if unknown := sorted(map(str, set(job) - set(defaults))):

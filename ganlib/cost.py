@@ -67,33 +67,55 @@ def forward_flops(net, image):
 @contextmanager
 def count_memory(nets, device, into):
     """Around the first training step: what training needs, in MiB, put into the list `into`. On a CPU counted, so that it depends on
-    nothing else in the process: weights, gradients, Adam's two means, and what is kept for the backward pass."""
-    weights, kept = {p.data_ptr(): p.nbytes for net in nets for p in net.parameters()}, {}
-
-    def count(x):
-        kept[x.data_ptr()] = max(kept.get(x.data_ptr(), 0), x.nbytes)
-        return x
-
+    nothing else in the process: weights, gradients, Adam's two means, and the most that is kept at once for a backward pass."""
+    weights, kept = {p.untyped_storage().data_ptr(): p.nbytes for net in nets for p in net.parameters()}, Kept()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x) if device.type != "cuda" else nullcontext():
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: Held(x, kept, weights), lambda held: held.x) if device.type != "cuda" else nullcontext():
         yield
     into.append(round(torch.cuda.max_memory_allocated(device) / 2**20) if device.type == "cuda" else
-                round((4 * sum(weights.values()) + sum(n for at, n in kept.items() if at not in weights)) / 2**20))
+                round((4 * sum(weights.values()) + kept.peak) / 2**20))
+
+
+class Kept:
+    """Bytes that are kept for backward passes, now and at most."""
+
+    def __init__(self):
+        self.holders, self.now, self.peak = {}, 0, 0
+
+
+class Held:
+    """A tensor that is kept for a backward pass, counted while it is; several of one memory count once, weights not at all."""
+
+    def __init__(self, x, kept, weights):
+        self.x, self.kept, self.at, self.bytes = x, kept, x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()
+        self.counts = self.at not in weights
+        if self.counts:
+            kept.holders[self.at] = kept.holders.get(self.at, 0) + 1
+            if kept.holders[self.at] == 1:
+                kept.now += self.bytes
+                kept.peak = max(kept.peak, kept.now)
+
+    def __del__(self):
+        if self.counts:
+            self.kept.holders[self.at] -= 1
+            if self.kept.holders[self.at] == 0:
+                self.kept.now -= self.bytes
 
 
 @contextmanager
-def out_of_memory(cfg, accumulate):
+def out_of_memory(cfg, accumulate=1, processes=1):
     """Turn the error of a machine whose memory does not hold the step into an InputError that says what to set."""
     try:
         yield
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
-        smaller = next((n for n in range(2 * accumulate, cfg.batch_size + 1) if cfg.batch_size % n == 0), None)
+        mine = cfg.batch_size // processes
+        smaller = next((n for n in range(2 * accumulate, mine + 1) if mine % n == 0), None)
         advice = f"set accumulate to {smaller}, which is the same training in less memory" if smaller else "take a smaller ngf, ndf or image_size"
         raise InputError(f"out of memory: {cfg.arch} at {cfg.image_size[0]}x{cfg.image_size[1]}, ngf {cfg.ngf}, "
-                         f"{cfg.batch_size // accumulate} pairs at a time; {advice}") from None
+                         f"{mine // accumulate} pairs at a time; {advice}") from None
 
 
 def default_device():

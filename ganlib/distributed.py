@@ -6,16 +6,19 @@ means, pools. So a run does not depend on how many there are, but for rounding.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import nn
+import yaml
 
 from ganlib.files import InputError
 from ganlib.progress import FEED, Progress
@@ -59,6 +62,18 @@ def wait():
         dist.barrier()
 
 
+def agree(**values):
+    """InputError unless every process has the same values."""
+    everyones = [values]
+    if world_size() > 1:
+        everyones = [None] * world_size()
+        dist.all_gather_object(everyones, values)
+    for name in values:
+        if len({str(theirs[name]) for theirs in everyones}) > 1:
+            raise InputError(f"{name}: differs between processes ({', '.join(str(theirs[name])[:16] for theirs in everyones)}); "
+                             "expected the same data and the same run folder on every machine")
+
+
 class Losses(nn.Module):
     """A function of losses as a module that holds the networks it trains, which is what DistributedDataParallel can wrap."""
 
@@ -71,8 +86,9 @@ class Losses(nn.Module):
 
 
 def share(losses, trained):
-    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them."""
-    return nn.parallel.DistributedDataParallel(Losses(losses, trained), broadcast_buffers=False) if world_size() > 1 else losses
+    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them, after each
+    backward pass (in pieces: each time anew, which is right, and could be spared)."""
+    return nn.parallel.DistributedDataParallel(Losses(losses, trained)) if world_size() > 1 else losses
 
 
 def join_processes():
@@ -85,8 +101,17 @@ def join_processes():
             raise InputError(f"process {local}: there are {torch.cuda.device_count()} GPUs here; start as many processes on each machine")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device else "gloo")
+    signal.signal(signal.SIGTERM, be_told)
+    dist.init_process_group("nccl" if device else "gloo", timeout=timedelta(days=1))    # the others wait while the first one scores
     return device
+
+
+class ProcessLost(Exception):
+    """torchrun ends this process, as another one was lost."""
+
+
+def be_told(*_):
+    raise ProcessLost("ended by torchrun")
 
 
 def launch(cfg, data, folder, processes, accumulate=1, resume=True):
@@ -102,7 +127,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
-        path.write_text(json.dumps(job))
+        path.write_text(yaml.safe_dump(job))
         feed.touch()
         threads = max(1, (os.cpu_count() or 1) // processes)
         env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed)}
@@ -120,14 +145,15 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
                     ranks.terminate()
                     ranks.wait()
         lines = [line.split("error: ", 1)[1] for line in said.read_text().splitlines() if line.startswith("error: ")]
+        last = next((line for line in reversed(said.read_text().splitlines()) if "Error" in line.split(":")[0]), "it said nothing")
         warnings = [line for line in said.read_text().splitlines() if line.startswith("warning: ")]
     for line in dict.fromkeys(warnings):
         print(line)
     if ranks.returncode:
-        raise InputError(lines[0] if lines else f"{processes} processes: one of them was lost; {describe_checkpoint(folder)}")
+        raise InputError(lines[0] if lines else f"{processes} processes: one of them was lost ({last[:200]}); {describe_checkpoint(folder)}")
 
 
 def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
     path = Path(folder) / "checkpoint.pt"
-    return f"the same command goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"
+    return f"resumed, it goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"

@@ -1,7 +1,9 @@
 """Many runs at once through Dask: seeds, architectures and recipes on as many devices and machines as there are."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -11,6 +13,8 @@ from ganlib.runs import load_run
 from ganlib.train import fit_or_load
 
 INSTALL = "pip install -e '.[dask]'"
+
+ALONE = Lock()      # torch's seed and number of threads belong to the process
 
 
 class Outcome(NamedTuple):
@@ -31,6 +35,8 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
     """
     if not scheduler:
         return [outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception, accumulate)) for cfg in cfgs]
+    if data.loaded is None:
+        raise InputError(f"data {data.name}: each worker reads the data itself; expected what load_domains gave")
     runs = Path(runs).resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
@@ -52,17 +58,36 @@ def train_one(cfg, data, runs, inception, accumulate):
 
 
 def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate):
-    """train_one in a worker, which reads the data itself, once, and on the GPU of its number."""
-    from distributed import get_worker
+    """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run at a time, however many threads it has."""
+    with ALONE:
+        return train_alone(cfg, loaded, fingerprint, runs, inception, accumulate)
+
+
+def train_alone(cfg, loaded, fingerprint, runs, inception, accumulate):
+    """See train_on_worker."""
     if not Path(runs).is_dir():
         raise InputError(f"{runs}: this worker does not see it; expected a folder that all workers share")
     data = read_once(tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in loaded.items()))
     if data.fingerprint != fingerprint:
         raise InputError(f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine")
+    place, share = find_place()
     if torch.cuda.is_available():
-        number = get_worker().name
-        torch.cuda.set_device(number % torch.cuda.device_count() if isinstance(number, int) else 0)
+        torch.cuda.set_device(place % torch.cuda.device_count())
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // share))   # Dask allows one thread
     return train_one(cfg, data, runs, inception, accumulate)
+
+
+def find_place():
+    """(which one, of how many) this worker is among those of its machine, by their addresses; (0, 1) outside of Dask."""
+    try:
+        from distributed import get_worker, worker_client
+        worker = get_worker()
+    except (ImportError, ValueError):
+        return 0, 1
+    with worker_client(separate_thread=False) as client:
+        hosts = client.run_on_scheduler(lambda dask_scheduler: {address: known.host for address, known in dask_scheduler.workers.items()})
+    mine = sorted(address for address, host in hosts.items() if host == hosts[worker.address])
+    return mine.index(worker.address), len(mine)
 
 
 @lru_cache(maxsize=1)
@@ -87,7 +112,8 @@ def connect(scheduler):
         raise InputError(f"scheduler {scheduler!r}: needs Dask, which is not installed: {INSTALL}") from None
     if scheduler == "local":
         # processes that a nanny starts again when they die; the dashboard listens to nobody
-        cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+        cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
+                               memory_limit=0)      # mapped images are not memory that is used
         return Owned(cluster)
     try:
         return Client(scheduler, timeout=20)

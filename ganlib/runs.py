@@ -63,7 +63,7 @@ def load_run(folder, device=None):
     loaded = []
     for name in ("weights.pt", "best.pt"):
         nets = build_nets(cfg, device)
-        emas = [build_ema(net, cfg.ema) for net in nets[:2]]
+        emas = [build_ema(net) for net in nets[:2]]
         try:
             load_weights(nets, emas, torch.load(folder / name, map_location=device, weights_only=True))
         except Exception as error:  # torch raises nearly anything for a file that is damaged

@@ -12,21 +12,26 @@ class CapturedStep:
     draws of the pools) lies in tensors that are written in place. The losses are overwritten by the next call.
     """
 
-    def __init__(self, step):
-        self.step, self.calls, self.graph = step, 0, None
+    def __init__(self, step, device):
+        self.step, self.device, self.calls, self.graph = step, device, 0, None
+        self.side = torch.cuda.Stream(device)
 
     def __call__(self, real_a, real_b):
+        with torch.cuda.device(self.device):    # graphs and streams are of the current one
+            return self.advance(real_a, real_b)
+
+    def advance(self, real_a, real_b):
         self.calls += 1
         if self.calls <= WARM:
-            main, side = torch.cuda.current_stream(), torch.cuda.Stream()
-            side.wait_stream(main)
-            with torch.cuda.stream(side):
+            main = torch.cuda.current_stream()
+            self.side.wait_stream(main)
+            with torch.cuda.stream(self.side):
                 losses = self.step(real_a, real_b)
-            main.wait_stream(side)
+            main.wait_stream(self.side)
             return losses
         if self.graph is None:
             self.real_a, self.real_b, graph = real_a.clone(), real_b.clone(), torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):       # computes nothing yet
+            with torch.cuda.graph(graph, stream=self.side):     # computes nothing yet
                 self.losses = self.step(self.real_a, self.real_b)
             self.graph = graph
         self.real_a.copy_(real_a)

@@ -17,10 +17,10 @@ from ganlib.cost import count_flops, count_memory, device_name, formula_flops, o
 from ganlib.data import pair_batches, to_float
 from ganlib.files import InputError
 from ganlib.losses import discriminator_losses, generator_losses
-from ganlib.nets import build_ema, build_nets, set_trainable
+from ganlib.nets import build_ema, build_nets, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.reference import PlainPool, plain_copy, reference_step
-from ganlib.speed import CapturedStep, lay_out
+from ganlib.speed import WARM, CapturedStep, lay_out
 from ganlib.train import build_optimizers, precision_context, train_step
 
 GROWTH = {"batch_size": (1, 2, 4, 8, 16), "image_size": (32, 64, 96, 128), "ngf": (8, 16, 32, 64)}
@@ -56,8 +56,9 @@ def make_plain(cfg, device, tf32):
     """The reference step on a batch, as a call. tf32: whether a GPU may round the factors of float32 products to 10 bits."""
     torch.manual_seed(cfg.seed)
     nets = plain_copy(build_nets(cfg, device))
+    scale = cfg.batch_size**0.5 if cfg.scale_lr else 1.0
     opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=lr, betas=(cfg.beta1, 0.999))
-            for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d))]
+            for pair, lr in ((nets[:2], cfg.lr_g * scale), (nets[2:], cfg.lr_d * scale))]
     pools, batch = [PlainPool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device)
 
     def call():
@@ -70,7 +71,7 @@ def make_fast(cfg, device, accumulate=1, compiled=False):
     """The project's step on a batch, with running means and schedules as in `fit`, as a call."""
     torch.manual_seed(cfg.seed)
     nets = lay_out(build_nets(cfg, device), device)
-    emas = [build_ema(net, cfg.ema) for net in nets[:2]]
+    emas = [build_ema(net) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     if compiled:
         for net in nets:
@@ -78,14 +79,14 @@ def make_fast(cfg, device, accumulate=1, compiled=False):
     pools, batch = [ImagePool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device)
     step_on = partial(train_step, nets, opts, pools, cfg=cfg, amp=precision_context(cfg.precision, device)[0], parts=accumulate)
     if device.type == "cuda":
-        step_on = CapturedStep(step_on)
+        step_on = CapturedStep(step_on, device)
 
     def call():
         for pool in pools:
             pool.draw(cfg.batch_size, device)
         losses = step_on(*batch)
         for ema, net in zip(emas, nets):
-            ema.update_parameters(net)
+            update_ema(ema, net, cfg.ema)
         for schedule in schedules:
             schedule.step()
         return losses
@@ -103,19 +104,22 @@ def allow_tf32(on):
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
-def check(cfg, device):
-    """The largest relative difference of a loss between both steps on this device, in float32, from the same weights; the pace of both
-    is checked only after this."""
+def check(cfg, device, accumulate=1):
+    """The largest relative difference of a loss between both steps on this device, in float32, from the same weights, in the first step; on
+    a GPU also in the second one that the graph replays, where rounding has grown, a tenth of it."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"precision": "float32"}))
     with allow_tf32(False):
-        ours, plain = make_fast(cfg, device)(), make_plain(cfg, device, False)()
-    return max(abs(float(ours[name] - plain[name])) / abs(float(plain[name])) for name in plain)
+        fast, plain, found = make_fast(cfg, device, accumulate), make_plain(cfg, device, False), []
+        for step in range(WARM + 2 if device.type == "cuda" else 1):
+            ours, theirs = fast(), plain()
+            found.append(max(abs(float(ours[name] - theirs[name])) / abs(float(theirs[name])) for name in theirs))
+    return max(found[0], found[-1] / (1 if len(found) == 1 else 10))
 
 
 def phases(cfg, device, steps):
     """Milliseconds a step, by phase, of the project's step without a graph: medians."""
     nets = lay_out(build_nets(cfg, device), device)
-    emas = [build_ema(net, cfg.ema) for net in nets[:2]]
+    emas = [build_ema(net) for net in nets[:2]]
     (opt_g, opt_d), _ = build_optimizers(nets, cfg)
     pools, (real_a, real_b), amp = [ImagePool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device), precision_context(cfg.precision, device)[0]
     found = {}
@@ -151,7 +155,7 @@ def phases(cfg, device, steps):
         opt_d.step()
         lap("discriminators update")
         for ema, net in zip(emas, nets):
-            ema.update_parameters(net)
+            update_ema(ema, net, cfg.ema)
         lap("running means")
     return {name: round(1000 * statistics.median(seconds[2:]), 2) for name, seconds in found.items()}
 
@@ -204,10 +208,26 @@ def count_traffic(cfg):
     return traffic.bytes + 12 * 4 * sum(p.numel() for net in nets for p in net.parameters())   # Adam reads and writes, means
 
 
+def measure_memory(cfg, device, accumulate=1):
+    """What a step needs, in MiB: counted on a CPU, measured on a GPU with nothing else on it that is ours."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        call = make_fast(cfg, device, accumulate)
+        for _ in range(WARM + 2):
+            call()
+        wait_for(device)
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    nets, memory = build_nets(cfg, device), []
+    with count_memory(nets, device, memory):
+        train_step(nets, build_optimizers(nets, cfg)[0], [ImagePool(cfg.pool_size, s) for s in (0, 1)], *make_images(cfg, device), cfg,
+                   precision_context(cfg.precision, device)[0], parts=accumulate)
+    return memory[0]
+
+
 def measure(cfg, device, steps=10, accumulate=1, compiled=False):
     """Everything about one size, as a dict that JSON holds: see `explain` for what it says in words."""
     with out_of_memory(cfg, accumulate):
-        apart = check(cfg, device)
+        memory, apart = measure_memory(cfg, device, accumulate), check(cfg, device, accumulate)
         calls = {"reference": make_plain(cfg, device, False)}
         if device.type == "cuda":
             calls["reference, TF32"] = make_plain(cfg, device, True)
@@ -218,25 +238,23 @@ def measure(cfg, device, steps=10, accumulate=1, compiled=False):
             calls["ganlib, compiled"]()
         warm_up = time.perf_counter() - begun
         seconds = take_turns(calls, device, steps)
-        peak, memory = measure_peak(device), []
-        nets = build_nets(cfg, device)
-        with count_memory(nets, device, memory):
-            train_step(nets, build_optimizers(nets, cfg)[0], [ImagePool(cfg.pool_size, s) for s in (0, 1)], *make_images(cfg, device), cfg,
-                       precision_context(cfg.precision, device)[0], parts=accumulate)
+        peak, by_phase = measure_peak(device), phases(cfg, device, min(steps, 5))
     precision = precision_context(cfg.precision, device)[1]
     flops = formula_flops(cfg)["flops_per_pair"]
+    base_name = "reference, TF32" if device.type == "cuda" else "reference"
     medians = {name: statistics.median(values) for name, values in seconds.items()}
+    base, top = medians[base_name], peak["tf32" if device.type == "cuda" and precision == "float32" else precision]
     traffic = count_traffic(TrainConfig.from_recipe(**(vars(cfg) | {"precision": precision}))) / cfg.batch_size
     return {"arch": cfg.arch, "recipe": cfg.recipe, "image_size": list(cfg.image_size), "ngf": cfg.ngf, "ndf": cfg.ndf, "batch_size": cfg.batch_size,
             "accumulate": accumulate, "precision": precision, "device": device_name(device), "torch": torch.__version__, "steps": steps,
             "check": apart, "seconds": {name: round(value, 5) for name, value in medians.items()},
             "spread": {name: [round(min(v), 5), round(max(v), 5)] for name, v in seconds.items()},
             "pairs_per_second": {name: round(cfg.batch_size / value, 2) for name, value in medians.items()},
-            "ratio": {name: round(medians["reference"] / value, 3) for name, value in medians.items()},
-            "warm_up_seconds": round(warm_up, 1) if compiled else None, "phases_ms": phases(cfg, device, min(steps, 5)), "memory_mib": memory[0],
+            "ratio": {name: round(base / value, 3) for name, value in medians.items()},
+            "warm_up_seconds": round(warm_up, 1) if compiled else None, "phases_ms": by_phase, "memory_mib": memory,
             "flops_per_pair": flops, "flops_counted": count_flops(cfg)["flops_per_pair"], "bytes_per_pair": traffic,
             "peak": peak, "flops_per_second": flops * cfg.batch_size / medians["ganlib"],
-            "share_of_peak": round(flops * cfg.batch_size / medians["ganlib"] / peak[precision], 3)}
+            "share_of_peak": round(flops * cfg.batch_size / medians["ganlib"] / top, 3)}
 
 
 def grow(cfg, device, steps):
@@ -247,13 +265,10 @@ def grow(cfg, device, steps):
             changed = TrainConfig.from_recipe(**(vars(cfg) | {name: (value, value) if name == "image_size" else value}))
             row = {"varied": name, "value": value, "gflop_per_pair": formula_flops(changed)["flops_per_pair"] / 1e9}
             try:
-                with out_of_memory(changed, 1):
-                    call, memory, nets = make_fast(changed, device), [], build_nets(changed, device)
-                    seconds = statistics.median(take_turns({"": call}, device, steps, 4 if device.type == "cuda" else 1)[""])
-                    with count_memory(nets, device, memory):
-                        train_step(nets, build_optimizers(nets, changed)[0], [ImagePool(50, s) for s in (0, 1)], *make_images(changed, device), changed,
-                                   precision_context(changed.precision, device)[0])
-                row |= {"pairs_per_second": changed.batch_size / seconds, "memory_mib": memory[0]}
+                with out_of_memory(changed):
+                    memory = measure_memory(changed, device)
+                    seconds = statistics.median(take_turns({"": make_fast(changed, device)}, device, steps, 4 if device.type == "cuda" else 1)[""])
+                row |= {"pairs_per_second": changed.batch_size / seconds, "memory_mib": memory}
             except InputError as error:
                 row |= {"error": str(error)}
             rows.append(row)

@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import torch.distributed as dist
 
 from ganlib.checkpoint import NAME as CHECKPOINT
 from ganlib.checkpoint import load_checkpoint, save_checkpoint
 from ganlib.config import claim_run_folder, read_job
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
-from ganlib.distributed import describe_checkpoint, join_processes, launch, mean, rank, share, wait, world_size
+from ganlib.distributed import ProcessLost, agree, describe_checkpoint, join_processes, launch, mean, rank, share, world_size
 from ganlib.files import RUNS, InputError, explain_no_space, write_atomic
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
-from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable
+from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
 from ganlib.runs import load_run, save, score_run
@@ -135,7 +136,7 @@ class Log:
     def __enter__(self):
         try:
             if self.length:     # of a run that goes on: what was written after its checkpoint is trained again
-                self.lines = [json.loads(line) for line in self.path.read_bytes()[:self.length].splitlines()]
+                self.lines = self.read()
                 os.truncate(self.path, self.length)
             self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
         except OSError as error:
@@ -145,6 +146,16 @@ class Log:
     def __exit__(self, *error):
         with suppress(OSError):     # what could not be written has been told by write
             self.file.close()
+
+    def read(self):
+        """The lines that the checkpoint knows of; InputError where they are no longer there."""
+        known = self.path.read_bytes()[:self.length] if self.path.exists() else b""
+        try:
+            if len(known) == self.length:
+                return [json.loads(line) for line in known.splitlines()]
+        except ValueError:
+            pass
+        raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete {CHECKPOINT} beside it to train from the start")
 
     def keep(self, epoch, step, losses):
         """Keep a step's losses on the device until the next flush."""
@@ -199,6 +210,8 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     folder, started = Path(folder), time.perf_counter()
     check_fit(cfg, data, accumulate, processes * world_size())
     if processes > 1:
+        if device.type != default_device().type:
+            raise InputError(f"device {device}: {processes} processes train on {default_device().type}; leave device out")
         launch(cfg, data, folder, processes, accumulate, resume)
         return score_run(load_run(folder, device), data, inception)
     torch.manual_seed(cfg.seed)
@@ -207,11 +220,13 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
     if rank() == 0:
         claim_run_folder(folder, cfg, data.fingerprint)
+        if not resume:
+            (folder / CHECKPOINT).unlink(missing_ok=True)   # its log is about to be written over
         judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
-    emas = [build_ema(net, cfg.ema) for net in nets[:2]]
+    emas = [build_ema(net) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
-    best, tally = Best(), {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "memory": [], "warnings": {}, "resumed": []}
+    best, tally = Best(), {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": []}
     parts = nets, emas, opts, schedules, pools, best
     begun, known, length = load_checkpoint(folder, device, *parts) if resume else (0, None, 0)
     tally |= known or {}
@@ -219,16 +234,16 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
         tally["resumed"] = [*tally["resumed"], begun]
         if rank() == 0:
             print(f"going on from step {begun} of {cfg.steps}")
-    wait()
+    agree(checkpoint=begun, data=data.fingerprint, config=cfg)     # and so wait for the first process, which may have trained a probe
 
     losses = share(generator_losses, nets[:2]), share(discriminator_losses, nets[2:])
     step_on = partial(train_step, nets, opts, pools, cfg=cfg, amp=amp, losses=losses, parts=accumulate)
     if device.type == "cuda" and world_size() == 1:
-        step_on = CapturedStep(step_on)
+        step_on = CapturedStep(step_on, device)
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size()))
     epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
 
-    with Log(folder, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate):
+    with Log(folder, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
         tick, saved = time.perf_counter(), -math.inf
         for step in range(begun + 1, cfg.steps + 1):
             for pool in pools:
@@ -236,7 +251,7 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
             with count_memory(nets, device, tally["memory"]) if step == 1 else nullcontext():
                 told = step_on(*next(batches))
             for ema, net in zip(emas, nets):
-                ema.update_parameters(net)
+                update_ema(ema, net, cfg.ema)
             for schedule in schedules:
                 schedule.step()
             epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
@@ -254,12 +269,14 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
                 tally["seconds"], tally["checks"] = tally["seconds"] + tock - tick, tally["checks"] + time.perf_counter() - tock
                 if time.perf_counter() - saved >= checkpoint_seconds and step < cfg.steps:
                     saved = time.perf_counter()
-                    save_checkpoint(folder, step, *parts, tally, log.size())
+                    save_checkpoint(folder, step, *parts, tally | {"wall": tally["wall"] + saved - started}, log.size())
                     tally["checkpoints"] += time.perf_counter() - saved
                 tick = time.perf_counter()
 
     if rank() > 0:
-        return wait()
+        return None
+    if device.type == "cuda":
+        tally["memory"] = [round(torch.cuda.max_memory_allocated(device) / 2**20)]      # with what the graph keeps
     figures = describe_run(cfg, data, nets) | {
         "test": evaluate(nets, data.test, cfg, amp), "best_step": best.step, "warnings": list(tally["warnings"].values()),
         "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
@@ -267,13 +284,12 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
     save(folder / "best.pt", best.weights)
     save(folder / "weights.pt", pack_weights(nets, emas))
+    figures["wall_seconds"] = round(tally["wall"] + time.perf_counter() - started, 2)
+    (folder / "metrics.json").unlink(missing_ok=True)   # of a run before this one: without it the folder is not finished
     log.path.replace(folder / "metrics.jsonl")
-    figures["wall_seconds"] = round(time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    run = score_run(load_run(folder, device), data, inception)
-    wait()
-    return run
+    return score_run(load_run(folder, device), data, inception)
 
 
 def check_fit(cfg, data, accumulate, processes):
@@ -350,11 +366,12 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print(f"error: interrupted; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
         return 130
-    except RuntimeError as error:
-        if world_size() == 1:
+    except (ProcessLost, RuntimeError) as error:
+        lost = isinstance(error, (ProcessLost, dist.DistError)) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
+        if world_size() == 1 or not lost:
             raise
-        print(f"error: a process of this training was lost; {describe_checkpoint(folder)} (process {rank()}: {str(error).splitlines()[0][:120]})",
-              file=sys.stderr, flush=True)
+        print(f"error: a process of this training was lost; {describe_checkpoint(folder) if folder else 'nothing was trained yet'} "
+              f"(process {rank()}: {' '.join(str(error).split())[:120]})", file=sys.stderr, flush=True)
         return 1
 
 

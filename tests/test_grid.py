@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 
 from ganlib import grid
 from ganlib.checkpoint import NAME
@@ -46,11 +47,12 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(face
     assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
     assert "image_size (64, 64): the data was loaded at (32, 32)" in outcomes[3].error
     assert grid.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
+    torch.set_num_threads(1)        # as many as each of two workers has of two cores; the sums of more round otherwise
     one = grid.train_grid(cfgs, faces, tmp_path / "one")
+    torch.set_num_threads(2)
     assert [o.error for o in one] == [o.error for o in outcomes]
     for a, b in zip(grid.finished(one), grid.finished(outcomes)):
-        assert a.folder.name == b.folder.name and len(a.history) == len(b.history)
-        assert a.history.g.iloc[-1] == pytest.approx(b.history.g.iloc[-1], rel=0.2)     # other numbers of threads
+        assert a.folder.name == b.folder.name and a.history.equals(b.history) and a.metrics["scores"] == b.metrics["scores"]
 
 
 def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, capsys):

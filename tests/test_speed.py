@@ -23,7 +23,7 @@ from ganlib.reference import PlainPool, plain_copy, reference_step
 ARCHS = pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("cyclegan", "seed"), ("uvcgan", "default"), ("uvcgan", "seed")])
 
 
-def both(cfg, fast=None):
+def both(cfg):
     """The fast networks, optimizers and pools of a config, and the plain ones with the same weights."""
     torch.manual_seed(0)
     nets = build_nets(cfg, torch.device("cpu"))
@@ -32,11 +32,10 @@ def both(cfg, fast=None):
             if name.endswith("rezero"):
                 p.data.fill_(0.5)       # else attention would add nothing and get no gradient
     plain = plain_copy(nets)
-    return ((nets, train.build_optimizers(nets, cfg)[0], [ImagePool(cfg.pool_size, s) for s in (0, 1)]),
-            (plain, [torch.optim.Adam(opt.param_groups[0]["params"] and [p for net in pair for p in net.parameters()], lr=float(opt.param_groups[0]["lr"]),
-                                      betas=opt.param_groups[0]["betas"], fused=False, foreach=False)
-                     for opt, pair in zip(train.build_optimizers(plain, cfg)[0], (plain[:2], plain[2:]))],
-             [PlainPool(cfg.pool_size, s) for s in (0, 1)]))
+    opts = train.build_optimizers(nets, cfg)[0]
+    plain_opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=opt.defaults["lr"], betas=opt.defaults["betas"], foreach=False)
+                  for opt, pair in zip(opts, (plain[:2], plain[2:]))]
+    return (nets, opts, [ImagePool(cfg.pool_size, s) for s in (0, 1)]), (plain, plain_opts, [PlainPool(cfg.pool_size, s) for s in (0, 1)])
 
 
 def batch(n, side=32, seed=0):
@@ -45,15 +44,23 @@ def batch(n, side=32, seed=0):
 
 
 @ARCHS
-@pytest.mark.parametrize("parts", [1, 2])
-def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts):
-    """Losses to 1e-5 and every gradient to 1e-4, relative, over one step, generators and discriminators."""
+@pytest.mark.parametrize("parts, layout, dtype", [(1, torch.contiguous_format, torch.float32), (2, torch.contiguous_format, torch.float32),
+                                                  (1, torch.channels_last, torch.float64)])
+def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts, layout, dtype):
+    """Losses to 1e-5 and every gradient to 1e-4, relative, over one step, generators and discriminators. In channels_last, as on a GPU, the
+    norm rounds otherwise (gradients to 1e-3 in float32), so float64 has to show that it is the same."""
     cfg = tiny(recipe, arch=arch, batch_size=4, ngf=8, ndf=8)
-    (nets, opts, pools), (plain, plain_opts, plain_pools) = both(cfg)
-    for opt in (*opts, *plain_opts):
-        opt.step = lambda: None         # the discriminators' gradients are to be of the same weights
-    losses = train.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
-    expected = reference_step(plain, plain_opts, plain_pools, *batch(4), cfg)
+    torch.set_default_dtype(dtype)
+    try:
+        (nets, opts, pools), (plain, plain_opts, plain_pools) = both(cfg)
+        for net in nets:
+            net.to(memory_format=layout)
+        for opt in (*opts, *plain_opts):
+            opt.step = lambda: None         # the discriminators' gradients are to be of the same weights
+        losses = train.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
+        expected = reference_step(plain, plain_opts, plain_pools, *batch(4), cfg)
+    finally:
+        torch.set_default_dtype(torch.float32)
     assert set(losses) == set(expected)
     for name in losses:
         torch.testing.assert_close(losses[name], expected[name], rtol=1e-5, atol=0)
@@ -127,7 +134,7 @@ def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
     whole, pieces = [train.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
     for name, value in whole.metrics["test"].items():
         assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3)
-    assert pieces.metrics["memory_mib"] <= whole.metrics["memory_mib"]
+    assert 0 < pieces.metrics["memory_mib"] < whole.metrics["memory_mib"]
     with pytest.raises(InputError, match="accumulate 3: expected whole numbers that together divide the batch of 4 pairs"):
         train.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
 
@@ -172,6 +179,28 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
     assert not (tmp_path / "broken" / checkpoint.NAME).exists()
 
 
+def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_none(faces, tiny, tmp_path, monkeypatch):
+    cfg, validated, told = tiny(steps=6, epoch_steps=2), train.validate, []
+
+    def stopped(*args):
+        told.append(1)
+        if len(told) in (2, 3):     # after the first checkpoint of the first start, before that of the second
+            raise Stop
+        return validated(*args)
+
+    monkeypatch.setattr(train, "validate", stopped)
+    with pytest.raises(Stop):
+        train.fit(cfg, faces, tmp_path)
+    whole = (tmp_path / "metrics.jsonl.part").read_text()
+    (tmp_path / "metrics.jsonl.part").write_text(whole[:50])
+    with pytest.raises(InputError, match="metrics.jsonl.part: shorter or other than its checkpoint says; delete checkpoint.pt"):
+        train.fit(cfg, faces, tmp_path, resume=True)
+    assert (tmp_path / "metrics.jsonl.part").read_text() == whole[:50]
+    with pytest.raises(Stop):
+        train.fit(cfg, faces, tmp_path)
+    assert not (tmp_path / checkpoint.NAME).exists()
+
+
 def test_damaged_checkpoint_is_named(faces, tiny, tmp_path):
     (tmp_path / checkpoint.NAME).write_bytes(b"nothing")
     with pytest.raises(InputError, match="checkpoint.pt: not a checkpoint of this run .*delete it"):
@@ -196,7 +225,7 @@ def torchrun(path, n):
 def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, arch):
     """Half the batch each: losses and weights to rounding, running means too. The pool of 5 fakes is full in the second step; how rounding
     grows from there on is shown above."""
-    cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5)
+    cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5, lr_d=9e-5)    # a number that YAML could take for a text
     one = train.fit(cfg, faces, tmp_path / "one")
     two = train.fit_or_load(cfg, faces, tmp_path / "two", processes=2)
     assert two.metrics["processes"] == 2
@@ -204,10 +233,11 @@ def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, arch):
         for steps, bound in (([1, 2], 1e-3), ([3, 4], 0.03)):
             ours, theirs = [torch.tensor(run.history.loc[run.history.step.isin(steps), name].to_numpy()) for run in (two, one)]
             torch.testing.assert_close(ours, theirs, rtol=bound, atol=1e-5)
-    for net, other in zip((*one.nets, *one.ema[:2]), (*two.nets, *two.ema[:2])):
-        for (name, p), q in zip(net.named_parameters(), other.parameters()):
-            if not name.endswith("bias"):
-                torch.testing.assert_close(p, q, rtol=0.02, atol=1e-3)
+    torch.manual_seed(cfg.seed)
+    start = build_nets(cfg, torch.device("cpu"))
+    for net, other, begun in zip((*one.nets, *one.ema[:2]), (*two.nets, *two.ema[:2]), (*start, *start[:2])):
+        net, other, begun = [[p for name, p in side.named_parameters() if not name.endswith("bias")] for side in (net, other, begun)]
+        assert distance(net, other) < 0.4 * distance(net, begun)
 
 
 def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
@@ -224,7 +254,7 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
     finally:
         ranks.kill()
     assert ranks.returncode != 0
-    assert "error: a process of this training was lost; the same command goes on from its last checkpoint" in said
+    assert "error: a process of this training was lost; resumed, it goes on from its last checkpoint" in said
     torch.load(tmp_path / "run" / checkpoint.NAME, weights_only=True)
 
 
@@ -242,7 +272,7 @@ def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys)
 @pytest.mark.parametrize("content, message", [
     ("[1", "not a YAML file"), ("train: 3", "expected `train` with fields"), ("tran: {}", "tran: no such key; there are train, data"),
     ("train: {setps: 3}", "setps: no such field"), ("data: {builtin_c: 3}", "builtin_c"), ("accumulate: two", "accumulate 'two': expected a whole number"),
-    (None, "not a YAML file that can be read")])
+    ("train: 0", "expected `train` with fields"), ("data: {1: 2}", "expected `train` with fields"), (None, "not a YAML file that can be read")])
 def test_command_names_what_it_cannot_use(tmp_path, capsys, content, message):
     path = tmp_path / "job.yaml"
     if content is not None:

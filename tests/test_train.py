@@ -11,7 +11,7 @@ from ganlib import InputError, files, runs, train
 from ganlib.config import RECIPES, TrainConfig
 from ganlib.data import Pair
 from ganlib.judge import Judge
-from ganlib.nets import build_ema, load_weights, pack_weights
+from ganlib.nets import build_ema, load_weights, pack_weights, update_ema
 from ganlib.pool import ImagePool
 from ganlib.watch import warn
 
@@ -260,7 +260,7 @@ def test_running_means_are_the_plain_formula(tiny):
         with torch.no_grad():
             for p in nets.g_ab.parameters():
                 p.add_(0.1 * (t + 1))
-        ema.update_parameters(nets.g_ab)
+        update_ema(ema, nets.g_ab, 0.6)
         decay = min(0.6, (1 + t) / (10 + t)) if t else 0.0
         expected = weights(nets.g_ab) * (1 - decay) + (expected * decay if t else 0)
     torch.testing.assert_close(weights(ema.module), expected)
@@ -270,30 +270,30 @@ def test_running_means_are_the_plain_formula(tiny):
 def test_running_means_start_again_from_weights_that_are_loaded(tiny):
     """models.md 3.4: means made before a load, and not of it, are random weights for thousands of steps."""
     (nets, *_), (trained, *_) = setup(tiny()), setup(tiny(seed=5))
-    emas = [build_ema(net, 0.999) for net in nets[:2]]
+    emas = [build_ema(net) for net in nets[:2]]
     for _ in range(20):
-        emas[0].update_parameters(nets.g_ab)
+        update_ema(emas[0], nets.g_ab, 0.9)
     load_weights(nets, emas, {name: net.state_dict() for name, net in trained._asdict().items()})
     assert torch.equal(weights(emas[0].module), weights(trained.g_ab)) and torch.equal(weights(emas[1].module), weights(trained.g_ba))
     with torch.no_grad():
         next(nets.g_ab.parameters()).add_(1.0)
-    emas[0].update_parameters(nets.g_ab)
+    update_ema(emas[0], nets.g_ab, 0.9)
     assert torch.equal(weights(emas[0].module), weights(nets.g_ab)), "the first step after a load is the mean's first"
 
 
 def test_running_means_come_back_from_a_checkpoint(tiny):
     (nets, *_), (others, *_) = setup(tiny()), setup(tiny(seed=5))
-    emas, restored = [build_ema(net, 0.9) for net in nets[:2]], [build_ema(net, 0.9) for net in others[:2]]
-    emas[0].update_parameters(nets.g_ab)
+    emas, restored = [build_ema(net) for net in nets[:2]], [build_ema(net) for net in others[:2]]
+    update_ema(emas[0], nets.g_ab, 0.9)
     with torch.no_grad():
         next(nets.g_ab.parameters()).add_(1.0)
-    emas[0].update_parameters(nets.g_ab)
+    update_ema(emas[0], nets.g_ab, 0.9)
     load_weights(others, restored, pack_weights(nets, emas))
     assert torch.equal(weights(restored[0].module), weights(emas[0].module)) and not torch.equal(weights(restored[0].module), weights(others.g_ab))
     with torch.no_grad():
         for net in (nets, others):
             next(net.g_ab.parameters()).add_(1.0)
-    emas[0].update_parameters(nets.g_ab), restored[0].update_parameters(others.g_ab)
+    update_ema(emas[0], nets.g_ab, 0.9), update_ema(restored[0], others.g_ab, 0.9)
     assert torch.equal(weights(restored[0].module), weights(emas[0].module)), "and go on as they would have"
 
 
@@ -325,7 +325,7 @@ def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny
     cfg, uneven = tiny(), faces._replace(val=Pair(faces.val.a, faces.val.b[:4]))
     uneven = uneven._replace(attributes=None, drawn=None, fingerprint="uneven")
     nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
-    judge, emas = Judge(uneven, "val"), [build_ema(net, 0.9) for net in others[:2]]
+    judge, emas = Judge(uneven, "val"), [build_ema(net) for net in others[:2]]
     line = train.validate(nets, emas, judge, cfg, train.nullcontext())
     real_a, real_b = [side.float() / 127.5 - 1 for side in uneven.val]
     with torch.no_grad():
