@@ -111,10 +111,11 @@ def connect(scheduler):
     except ImportError:
         raise InputError(f"scheduler {scheduler!r}: needs Dask, which is not installed: {INSTALL}") from None
     if scheduler == "local":
+        environment = dict(os.environ)
         # processes that a nanny starts again when they die; the dashboard listens to nobody
         cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
                                memory_limit=0)      # mapped images are not memory that is used
-        return Owned(cluster)
+        return Owned(cluster, environment)
     try:
         return Client(scheduler, timeout=20)
     except (OSError, ValueError) as error:
@@ -123,10 +124,11 @@ def connect(scheduler):
 
 
 class Owned:
-    """The client of a local cluster, as a context that ends both."""
+    """The client of a local cluster, as a context that ends both, and takes back what Dask leaves in the environment (one thread for MKL
+    and OpenMP, which every process started later would inherit)."""
 
-    def __init__(self, cluster):
-        self.cluster = cluster
+    def __init__(self, cluster, environment):
+        self.cluster, self.environment = cluster, environment
 
     def __enter__(self):
         self.client = self.cluster.get_client()
@@ -135,6 +137,8 @@ class Owned:
     def __exit__(self, *error):
         self.client.close()
         self.cluster.close()
+        os.environ.clear()
+        os.environ.update(self.environment)
 
 
 def finished(outcomes):

@@ -16,11 +16,13 @@ distributed = pytest.importorskip("distributed", reason="Dask is an optional ext
 
 
 @pytest.fixture
-def two_workers(monkeypatch):
+def two_workers():
     """The address of a local cluster with two workers, processes of one thread each."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    before = dict(os.environ)       # Dask leaves one thread for MKL there, for every kernel of later tests
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
         yield cluster
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(faces, tiny, tmp_path, two_workers):
@@ -61,6 +63,12 @@ def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, c
     assert "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)" in capsys.readouterr().out
     with pytest.raises(InputError, match="all runs of the grid failed; the first: InputError: image_size"):
         grid.finished(outcomes[1:])
+
+
+def test_local_cluster_trains_and_leaves_the_environment_as_it_was(faces, tiny, tmp_path):
+    before = dict(os.environ)
+    (done,) = grid.train_grid([tiny(steps=2)], faces, tmp_path, scheduler="local")
+    assert done.folder and dict(os.environ) == before
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:1"])
