@@ -40,7 +40,9 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
     runs = Path(runs).resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
-        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, accumulate, pure=False) for cfg in cfgs]
+        hosts = list(client.run_on_scheduler(list_hosts).values())
+        workers = {host: hosts.count(host) for host in hosts}      # now, and not when one has died: threads round otherwise
+        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, accumulate, workers, pure=False) for cfg in cfgs]
         return [outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)]
 
 
@@ -57,37 +59,43 @@ def train_one(cfg, data, runs, inception, accumulate):
     return str(fit_or_load(cfg, data, runs, find_once(inception), accumulate=accumulate).folder)
 
 
-def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate):
-    """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run at a time, however many threads it has."""
+def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate, workers=None):
+    """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run at a time, however many threads it has.
+    workers: how many there are on each host, by which they share its cores."""
     with ALONE:
-        return train_alone(cfg, loaded, fingerprint, runs, inception, accumulate)
+        return train_alone(cfg, loaded, fingerprint, runs, inception, accumulate, workers or {})
 
 
-def train_alone(cfg, loaded, fingerprint, runs, inception, accumulate):
+def train_alone(cfg, loaded, fingerprint, runs, inception, accumulate, workers):
     """See train_on_worker."""
     if not Path(runs).is_dir():
         raise InputError(f"{runs}: this worker does not see it; expected a folder that all workers share")
     data = read_once(tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in loaded.items()))
     if data.fingerprint != fingerprint:
         raise InputError(f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine")
-    place, share = find_place()
+    place, host = find_place()
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // share))   # Dask allows one thread
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers.get(host, 1)))   # Dask allows one thread
     return train_one(cfg, data, runs, inception, accumulate)
 
 
 def find_place():
-    """(which one, of how many) this worker is among those of its machine, by their addresses; (0, 1) outside of Dask."""
+    """(which one this worker is among those of its host, the host), by their addresses; (0, "") outside of Dask."""
     try:
         from distributed import get_worker, worker_client
         worker = get_worker()
     except (ImportError, ValueError):
-        return 0, 1
+        return 0, ""
     with worker_client(separate_thread=False) as client:
-        hosts = client.run_on_scheduler(lambda dask_scheduler: {address: known.host for address, known in dask_scheduler.workers.items()})
+        hosts = client.run_on_scheduler(list_hosts)
     mine = sorted(address for address, host in hosts.items() if host == hosts[worker.address])
-    return mine.index(worker.address), len(mine)
+    return mine.index(worker.address), hosts[worker.address]
+
+
+def list_hosts(dask_scheduler):
+    """{address of a worker: its host}, asked of the scheduler."""
+    return {address: known.host for address, known in dask_scheduler.workers.items()}
 
 
 @lru_cache(maxsize=1)
