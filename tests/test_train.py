@@ -255,7 +255,7 @@ def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
 
 def test_running_means_are_the_plain_formula(tiny):
     nets = setup(tiny())[0]
-    ema, expected = build_ema(nets.g_ab, 0.6), None
+    ema, expected = build_ema(nets.g_ab), None
     for t in range(12):
         with torch.no_grad():
             for p in nets.g_ab.parameters():
