@@ -43,6 +43,7 @@ def explain(result):
 
 
 def main(arguments=None):
+    """python -m ganlib.bench: measure one size, say it in words, and write JSON; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ganlib.bench", description="Time the training step against the plain one, in turns.")
     parser.add_argument("--arch", choices=ARCHS, default="cyclegan")
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")

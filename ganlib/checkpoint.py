@@ -42,3 +42,9 @@ def load_checkpoint(folder, device, nets, emas, opts, schedules, pools, best):
         return state["step"], state["tally"], state["log_bytes"]
     except Exception as error:  # torch raises nearly anything for a file that is damaged
         raise InputError(f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start") from None
+
+
+def describe_checkpoint(folder):
+    """What a run that broke off can go on from, in words."""
+    path = Path(folder) / NAME
+    return f"resumed, it goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"

@@ -21,13 +21,18 @@ def count_flops(cfg):
     with FlopCounterMode(display=False) as image, torch.no_grad():
         nets.g_ab.train()(pair[0])      # in eval mode attention takes a path that is not counted
     with FlopCounterMode(display=False) as step:
-        set_trainable(nets[2:], False)
-        g, fake_a, fake_b = generator_losses(nets, *pair, cfg)
-        g["g"].backward()
-        set_trainable(nets[2:], True)
-        d = discriminator_losses(nets, *pair, fake_a.detach(), fake_b.detach())
-        (d["d_a"] + d["d_b"]).backward()
+        pass_through(nets, *pair, cfg)
     return {"flops_per_image": image.get_total_flops(), "flops_per_pair": step.get_total_flops()}
+
+
+def pass_through(nets, real_a, real_b, cfg):
+    """Forward and backward of a training step, without updates or pools: for what is counted on shapes."""
+    set_trainable(nets[2:], False)
+    g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
+    g["g"].backward()
+    set_trainable(nets[2:], True)
+    d = discriminator_losses(nets, real_a, real_b, fake_a.detach(), fake_b.detach())
+    (d["d_a"] + d["d_b"]).backward()
 
 
 def formula_flops(cfg):
@@ -108,7 +113,7 @@ def out_of_memory(cfg, accumulate=1, processes=1):
     """Turn the error of a machine whose memory does not hold the step into an InputError that says what to set."""
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         mine = cfg.batch_size // processes

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import nn
 import yaml
 
+from ganlib.checkpoint import describe_checkpoint
 from ganlib.files import InputError
 from ganlib.progress import FEED, Progress
 
@@ -54,12 +55,6 @@ def mean(values):
         dist.all_reduce(values)
         values /= world_size()
     return values
-
-
-def wait():
-    """Wait until every process is here."""
-    if world_size() > 1:
-        dist.barrier()
 
 
 def agree(**values):
@@ -111,6 +106,7 @@ class ProcessLost(Exception):
 
 
 def be_told(*_):
+    """What SIGTERM does: raise ProcessLost, so that this process can say so."""
     raise ProcessLost("ended by torchrun")
 
 
@@ -144,16 +140,10 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
                 if ranks.poll() is None:
                     ranks.terminate()
                     ranks.wait()
-        lines = [line.split("error: ", 1)[1] for line in said.read_text().splitlines() if line.startswith("error: ")]
-        last = next((line for line in reversed(said.read_text().splitlines()) if "Error" in line.split(":")[0]), "it said nothing")
-        warnings = [line for line in said.read_text().splitlines() if line.startswith("warning: ")]
-    for line in dict.fromkeys(warnings):
+        lines = said.read_text().splitlines()
+    for line in dict.fromkeys(line for line in lines if line.startswith("warning: ")):
         print(line)
     if ranks.returncode:
-        raise InputError(lines[0] if lines else f"{processes} processes: one of them was lost ({last[:200]}); {describe_checkpoint(folder)}")
-
-
-def describe_checkpoint(folder):
-    """What a run that broke off can go on from, in words."""
-    path = Path(folder) / "checkpoint.pt"
-    return f"resumed, it goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"
+        told = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), None)
+        raised = next((line for line in reversed(lines) if "Error" in line.split(":")[0]), "it said nothing")
+        raise InputError(told or f"{processes} processes: one of them was lost ({raised[:200]}); {describe_checkpoint(folder)}")

@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
+def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     """Train every config that has no finished run below the folder `runs`, many at once; returns an Outcome for each, in order.
 
     scheduler: "" one after another in this process; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
@@ -34,7 +34,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
     fails is told in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler cannot be had.
     """
     if not scheduler:
-        return [outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception, accumulate)) for cfg in cfgs]
+        return [outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs]
     if data.loaded is None:
         raise InputError(f"data {data.name}: each worker reads the data itself; expected what load_domains gave")
     runs = Path(runs).resolve()
@@ -42,7 +42,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler="", accumulate=1):
     with connect(scheduler) as client:
         hosts = list(client.run_on_scheduler(list_hosts).values())
         workers = {host: hosts.count(host) for host in hosts}      # now, and not when one has died: threads round otherwise
-        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, accumulate, workers, pure=False) for cfg in cfgs]
+        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, workers, pure=False) for cfg in cfgs]
         return [outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)]
 
 
@@ -54,19 +54,19 @@ def outcome(cfg, result):
         return Outcome(cfg, None, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def train_one(cfg, data, runs, inception, accumulate):
+def train_one(cfg, data, runs, inception):
     """The folder of the finished run of a config, trained now if need be."""
-    return str(fit_or_load(cfg, data, runs, find_once(inception), accumulate=accumulate).folder)
+    return str(fit_or_load(cfg, data, runs, find_once(inception)).folder)
 
 
-def train_on_worker(cfg, loaded, fingerprint, runs, inception, accumulate, workers=None):
+def train_on_worker(cfg, loaded, fingerprint, runs, inception, workers=None):
     """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run at a time, however many threads it has.
     workers: how many there are on each host, by which they share its cores."""
     with ALONE:
-        return train_alone(cfg, loaded, fingerprint, runs, inception, accumulate, workers or {})
+        return train_alone(cfg, loaded, fingerprint, runs, inception, workers or {})
 
 
-def train_alone(cfg, loaded, fingerprint, runs, inception, accumulate, workers):
+def train_alone(cfg, loaded, fingerprint, runs, inception, workers):
     """See train_on_worker."""
     if not Path(runs).is_dir():
         raise InputError(f"{runs}: this worker does not see it; expected a folder that all workers share")
@@ -77,7 +77,7 @@ def train_alone(cfg, loaded, fingerprint, runs, inception, accumulate, workers):
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers.get(host, 1)))   # Dask allows one thread
-    return train_one(cfg, data, runs, inception, accumulate)
+    return train_one(cfg, data, runs, inception)
 
 
 def find_place():

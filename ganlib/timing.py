@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ganlib.config import TrainConfig
-from ganlib.cost import count_flops, count_memory, device_name, formula_flops, out_of_memory
+from ganlib.cost import count_flops, count_memory, device_name, formula_flops, out_of_memory, pass_through
 from ganlib.data import pair_batches, to_float
 from ganlib.files import InputError
 from ganlib.losses import discriminator_losses, generator_losses
@@ -174,6 +174,7 @@ def measure_peak(device, steps=5):
 
 
 def product(a, b, tf32):
+    """a @ b, in TF32 or not."""
     with allow_tf32(tf32):
         return a @ b
 
@@ -199,12 +200,7 @@ def count_traffic(cfg):
         net.to(width)
     batch = [torch.empty(cfg.batch_size, 3, *cfg.image_size, device=meta, dtype=width) for _ in "ab"]
     with Traffic() as traffic:
-        set_trainable(nets[2:], False)
-        g, fake_a, fake_b = generator_losses(nets, *batch, cfg)
-        g["g"].backward()
-        set_trainable(nets[2:], True)
-        d = discriminator_losses(nets, *batch, fake_a.detach(), fake_b.detach())
-        (d["d_a"] + d["d_b"]).backward()
+        pass_through(nets, *batch, cfg)
     return traffic.bytes + 12 * 4 * sum(p.numel() for net in nets for p in net.parameters())   # Adam reads and writes, means
 
 
@@ -287,8 +283,9 @@ def learn(cfg, images, device, steps, every=50):
     batches = pair_batches(images.train, cfg.batch_size, cfg.seed, device)
     for step in range(1, steps + 1):
         real_a, real_b = next(batches)
-        told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp),
-                "reference": reference_step(plain, plain_opts, plain_pools, real_a, real_b, cfg)}
+        told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp)}
+        with allow_tf32(False):
+            told["reference"] = reference_step(plain, plain_opts, plain_pools, real_a, real_b, cfg)
         for schedule in (*schedules, *plain_schedules):
             schedule.step()
         for name, losses in told.items():

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +15,13 @@ import torch
 import torch.distributed as dist
 
 from ganlib.checkpoint import NAME as CHECKPOINT
-from ganlib.checkpoint import load_checkpoint, save_checkpoint
+from ganlib.checkpoint import describe_checkpoint, load_checkpoint, save_checkpoint
 from ganlib.config import claim_run_folder, read_job
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
-from ganlib.distributed import ProcessLost, agree, describe_checkpoint, join_processes, launch, mean, rank, share, world_size
-from ganlib.files import RUNS, InputError, explain_no_space, write_atomic
+from ganlib.distributed import ProcessLost, agree, join_processes, launch, rank, share, world_size
+from ganlib.files import RUNS, InputError, write_atomic
+from ganlib.history import LOSSES, Best, Log
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
@@ -30,7 +31,6 @@ from ganlib.runs import load_run, save, score_run
 from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
-LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
 LOG_EVERY = 10   # steps between two fetches of the losses from the device
 EVAL_BATCH = 32  # images of each domain at a time in validation and test
 VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
@@ -125,68 +125,6 @@ def validate(nets, emas, judge, cfg, amp):
     with amp:
         fake_b, fake_a = [generate(ema.module, to_float(side)) for ema, side in zip(emas, judge.pair)]
     return evaluate(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
-
-
-class Log:
-    """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come, by one process."""
-
-    def __init__(self, folder, length=0):
-        self.path, self.length, self.kept, self.lines = Path(folder) / "metrics.jsonl.part", length, [], []
-
-    def __enter__(self):
-        try:
-            if self.length:     # of a run that goes on: what was written after its checkpoint is trained again
-                self.lines = self.read()
-                os.truncate(self.path, self.length)
-            self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
-        except OSError as error:
-            explain_no_space(error, self.path)
-        return self
-
-    def __exit__(self, *error):
-        with suppress(OSError):     # what could not be written has been told by write
-            self.file.close()
-
-    def read(self):
-        """The lines that the checkpoint knows of; InputError where they are no longer there."""
-        known = self.path.read_bytes()[:self.length] if self.path.exists() else b""
-        try:
-            if len(known) == self.length:
-                return [json.loads(line) for line in known.splitlines()]
-        except ValueError:
-            pass
-        raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete {CHECKPOINT} beside it to train from the start")
-
-    def keep(self, epoch, step, losses):
-        """Keep a step's losses on the device until the next flush."""
-        self.kept.append((epoch, step, torch.stack([losses[name] for name in LOSSES])))
-
-    def flush(self):
-        """Fetch and write the kept steps (means over all processes); FloatingPointError names the first loss that is not finite."""
-        values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
-        for (epoch, step, _), row in zip(self.kept, values):
-            self.write("train", epoch, step, dict(zip(LOSSES, row)))
-        self.kept = []
-
-    def write(self, split, epoch, step, figures):
-        """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
-        bad = [name for name in LOSSES if not math.isfinite(figures[name])]
-        if bad:
-            raise FloatingPointError(f"step {step}: {split} loss {bad[0]} is {figures[bad[0]]}; "
-                                     "try lower rates lr_g and lr_d, or precision float32")
-        line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
-        try:
-            self.file.write(json.dumps(line) + "\n")
-            self.file.flush()
-        except OSError as error:
-            explain_no_space(error, self.path)
-        self.lines.append(line)
-        return line
-
-    def size(self):
-        """Bytes that are safely in the file."""
-        os.fsync(self.file.fileno())
-        return self.path.stat().st_size
 
 
 def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=1, accumulate=1, checkpoint_seconds=60):
@@ -307,21 +245,6 @@ def describe_run(cfg, data, nets):
             "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in nets._asdict().items()}, **count_flops(cfg),
             "data": {"name": data.name, "domains": data.domains, "counts": data.counts().values.tolist(), "fingerprint": data.fingerprint},
             "torch": torch.__version__}
-
-
-class Best:
-    """A copy of the weights at the lowest validation KID so far (mean of both domains, of the running means)."""
-
-    def __init__(self):
-        self.kid, self.step, self.weights = math.inf, None, None
-
-    def offer(self, line, nets, emas):
-        """Take the weights if this validation's KID is the lowest. With too few images for a KID the last ones are taken."""
-        kid = (line["kid_a"] + line["kid_b"]) / 2 if "kid_a" in line and "kid_b" in line else self.kid
-        if kid <= self.kid:
-            weights = pack_weights(nets, emas)
-            self.kid, self.step = kid, line["step"]
-            self.weights = {name: {k: v.detach().clone() for k, v in state.items()} for name, state in weights.items()}
 
 
 def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1):

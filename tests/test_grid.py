@@ -81,6 +81,6 @@ def test_scheduler_that_is_not_there_is_named(address, monkeypatch):
 
 def test_worker_that_does_not_see_the_folder_says_so(faces, tiny, tmp_path):
     with pytest.raises(InputError, match="this worker does not see it; expected a folder that all workers share"):
-        grid.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "", 1)
+        grid.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "")
     with pytest.raises(InputError, match="this worker finds other images there"):
-        grid.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "", 1)
+        grid.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "")
