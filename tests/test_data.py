@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -192,6 +193,15 @@ def test_each_pass_shows_all_of_a_with_new_partners():
 def test_fewer_images_than_a_batch_are_used_again():
     a, b = next(pair_batches(Pair(levels(3), levels(20)), 8, seed=0, device="cpu"))
     assert a.shape == (8, 3, 2, 2) and set(numbers(a)) == {0, 1, 2} and len(set(numbers(b))) == 8
+
+
+@pytest.mark.parametrize("first", [1, 2, 5])
+def test_batches_go_on_where_they_stopped_and_parts_make_up_the_whole(first):
+    pair = Pair(levels(9), levels(5))       # two batches a pass: an image of A is left out of each
+    whole = list(islice(pair_batches(pair, 4, 0, "cpu"), 8))
+    parts = [islice(pair_batches(pair, 4, 0, "cpu", first, (i, 2)), 3) for i in (0, 1)]
+    for expected, one, two in zip(whole[first:], *parts):
+        assert all(torch.equal(e, torch.cat([a, b])) for e, a, b in zip(expected, one, two))
 
 
 def test_fixed_batches_cover_the_larger_domain():

@@ -163,7 +163,7 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
 
     def stopped(*args, **kwargs):
         calls.append(1)
-        if len(calls) == 8:
+        if len(calls) == 6:     # the checkpoint is in the middle of a pass over the 12 images of A
             raise Stop
         return step_on(*args, **kwargs)
 
@@ -171,7 +171,7 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
     with pytest.raises(Stop):
         train.fit(cfg, faces, tmp_path / "broken", checkpoint_seconds=0)
     again = train.fit(cfg, faces, tmp_path / "broken", resume=True)
-    assert "going on from step 6 of 9" in capsys.readouterr().out
+    assert "going on from step 4 of 9" in capsys.readouterr().out
     for name in ("weights.pt", "best.pt"):
         ours, theirs = [torch.load(tmp_path / run / name, weights_only=True) for run in ("whole", "broken")]
         assert all(torch.equal(ours[net][key], theirs[net][key]) for net in ours for key in ours[net])
