@@ -1,7 +1,6 @@
 """The training step as plainly as it can be written: float32, one forward for each use, torch's own layers, a list for a pool.
 
-Nothing trains by it. It is what the fast step is tested against, and what its speed is measured by: on two CPU cores it runs as
-fast as junyanz's pytorch-CycleGAN-and-pix2pix on the same work (0.99 to 1.04 times).
+Nothing trains by it. It is what the fast step is tested against, and what its speed is measured by.
 """
 
 import copy
