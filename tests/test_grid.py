@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-import time
 
 import pytest
 import torch
@@ -27,13 +26,12 @@ def two_workers():
 
 def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(faces, tiny, tmp_path, two_workers):
     cfgs = [tiny(steps=120, epoch_steps=4, seed=seed) for seed in (0, 1)] + [tiny(batch_size=3, ngf=4, steps=4), tiny(image_size=64, steps=2)]
-    killed = []
+    killed, over = [], threading.Event()
 
     def kill():
         """The worker that trains seed 0, as soon as that run has a checkpoint."""
         folder = tmp_path / "many" / cfgs[0].name(faces.fingerprint)
-        for _ in range(1200):
-            time.sleep(0.05)
+        while not over.wait(0.05):      # a worker that finds no probe in the cache trains one first
             if (folder / NAME).exists():
                 key = next(k for k, v in sorted(two_workers.scheduler.tasks.items(), key=lambda item: item[1].priority or ()) if v.processing_on)
                 killed.append(two_workers.workers[two_workers.scheduler.tasks[key].processing_on.name].pid)
@@ -44,6 +42,7 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(face
     (tmp_path / "many").mkdir()
     killer.start()
     outcomes = grid.train_grid(cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address)
+    over.set()
     killer.join()
     assert killed, "no worker was killed, so nothing was tried"
     assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
