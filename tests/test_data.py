@@ -204,6 +204,12 @@ def test_batches_go_on_where_they_stopped_and_parts_make_up_the_whole(first):
         assert all(torch.equal(e, torch.cat([a, b])) for e, a, b in zip(expected, one, two))
 
 
+def test_batches_are_nchw_however_images_lie(faces):
+    last = Pair(*[side.contiguous(memory_format=torch.channels_last) for side in faces.train])
+    for batches in (pair_batches(last, 4, 0, "cpu"), fixed_batches(last, 4, "cpu")):
+        assert all(image.is_contiguous() for image in next(batches))
+
+
 def test_fixed_batches_cover_the_larger_domain():
     got = [(numbers(a), numbers(b)) for a, b in fixed_batches(Pair(levels(3), levels(5)), 2, "cpu")]
     assert got == [([0, 1], [0, 1]), ([2, 0], [2, 3]), ([1], [4])]
