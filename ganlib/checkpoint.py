@@ -1,31 +1,123 @@
-"""The checkpoint of a run that is not finished: everything that its next step depends on, in one file of its folder."""
+"""The checkpoints of a run that is not finished: each holds everything that the next step depends on.
 
+A file is a line, `ganlib checkpoint VERSION SHA256 BYTES`, and after it what torch.save writes, read by weights_only. The last two are kept,
+so that there is another one where the last is damaged; the best weights so far are in each of them.
+"""
+
+import hashlib
+import io
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from ganlib.files import InputError
+from ganlib.config import show_difference
+from ganlib.distributed import rank
+from ganlib.files import InputError, write_atomic
 from ganlib.nets import load_weights, pack_weights
-from ganlib.runs import save
 
-NAME = "checkpoint.pt"
+MAGIC, VERSION = "ganlib checkpoint", 1
 
 
-def save_checkpoint(folder, step, nets, emas, opts, schedules, pools, best, tally, log_bytes):
-    """Write the state after a step, whole or not at all. tally: what is counted over the run; log_bytes: length of the log so far."""
-    save(Path(folder) / NAME, {
-        "step": step, "weights": pack_weights(nets, emas), "optimizers": [opt.state_dict() for opt in opts],
+class Damaged(Exception):
+    """What is wrong with a checkpoint, in words."""
+
+
+def find_checkpoints(folder):
+    """The checkpoints of a run folder, whole or not, the newest first."""
+    return sorted(Path(folder).glob("checkpoint-*.pt"), reverse=True)
+
+
+def save_checkpoint(folder, step, cfg, fingerprint, parts, tally, log_bytes):
+    """Write the state after a step, whole or not at all, and keep the one before it. parts: (nets, emas, opts, schedules, pools, best);
+    tally: what is counted over the run; log_bytes: length of the log so far. FloatingPointError where a weight is not finite."""
+    nets, emas, opts, schedules, pools, best = parts
+    path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(nets, emas)
+    check_finite(weights, step)
+    write_state(path, {
+        "step": step, "config": plain_config(cfg) | {"data_fingerprint": fingerprint}, "weights": weights, "optimizers": [opt.state_dict() for opt in opts],
         "schedules": [{"last_epoch": schedule.last_epoch, "_last_lr": [float(lr) for lr in schedule.get_last_lr()]} for schedule in schedules],
-        "pools": [pool.state_dict() for pool in pools], "best": vars(best), "tally": tally, "log_bytes": log_bytes, "rng": torch.get_rng_state()})
+        "pools": [pool.state_dict() for pool in pools], "best": vars(best), "tally": tally, "log_bytes": log_bytes, **random_states()})
+    others = [other for other in find_checkpoints(folder) if other != path]
+    for other in [other for other in others if other > path] + [other for other in others if other < path][1:]:   # newer: damaged ones, passed over
+        other.unlink()
 
 
-def load_checkpoint(folder, device, nets, emas, opts, schedules, pools, best):
-    """Put the checkpoint of a run folder into a run's parts; returns (step, tally, log_bytes), or (0, None, 0) where there is none."""
-    path = Path(folder) / NAME
-    if not path.exists():
-        return 0, None, 0
+def save_failure(folder, error, batch, cfg, parts):
+    """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say where: the batch of that step, and the state
+    before it (guard saw to that; running means and rates have gone on)."""
+    nets, emas, opts, _, _, _ = parts
+    path = Path(folder) / f"failed-step-{error.step:09}.pt"
+    if rank() == 0:
+        write_state(path, {"step": error.step, "error": str(error), "config": plain_config(cfg), "real_a": batch[0], "real_b": batch[1],
+                           "weights": pack_weights(nets, emas), "optimizers": [opt.state_dict() for opt in opts]})
+    error.args = (f"{error}; its batch and the state before it are in {path} (checkpoint.read_state)",)
+
+
+def check_finite(weights, step):
+    """FloatingPointError names the first network with a weight that is not finite."""
+    for name, state in weights.items():
+        if not all(value.isfinite().all() for value in state.values()):
+            raise FloatingPointError(f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, or precision float32")
+
+
+def random_states():
+    """Torch's random states; pools and batches have their own, which depend on the seed alone."""
+    return {"rng": torch.get_rng_state()} | ({"rng_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
+
+
+def plain_config(cfg):
+    """A TrainConfig as a dict that JSON would give back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(cfg).items()}
+
+
+def write_state(path, state):
+    """Write a dict of tensors and plain values under a line with its checksum."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    content = content.getbuffer()
+    write_atomic(path, f"{MAGIC} {VERSION} {hashlib.sha256(content).hexdigest()} {len(content)}\n", content)
+
+
+def read_state(path, device="cpu"):
+    """The dict in a file of write_state; Damaged says what is wrong with it. Runs no code that is in it."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with open(path, "rb") as file:
+            head, content = file.readline(200), file.read()
+    except OSError as error:
+        raise Damaged(f"cannot be read ({error.strerror})") from None
+    words = head.decode("ascii", "replace").split()
+    if len(words) != 5 or " ".join(words[:2]) != MAGIC:
+        raise Damaged("not a checkpoint of ganlib" if head else "empty")
+    if words[2] != str(VERSION):
+        raise Damaged(f"of version {words[2]}, and this ganlib reads version {VERSION}")
+    if str(len(content)) != words[4]:
+        raise Damaged(f"cut off: {len(content):,} bytes of {words[4]}")
+    if hashlib.sha256(content).hexdigest() != words[3]:
+        raise Damaged("damaged: its checksum is another one")
+    try:
+        return dict(torch.load(io.BytesIO(content), map_location=device, weights_only=True))
+    except Exception as error:  # torch raises nearly anything
+        raise Damaged(f"not a checkpoint that can be read safely ({' '.join(str(error).split())[:100]})") from None
+
+
+def load_checkpoint(folder, device, cfg, fingerprint, parts):
+    """Put the newest whole checkpoint of a run folder into a run's parts; returns (step, tally, log_bytes), or (0, None, 0) where there is
+    none. Says which are damaged, and where the run goes on. InputError where none is whole, and for another run's."""
+    nets, emas, opts, schedules, pools, best = parts
+    found, say = find_checkpoints(folder), print if rank() == 0 else lambda text: None
+    for path in found:
+        try:
+            state = read_state(path, device)
+            break
+        except Damaged as error:
+            say(f"warning: {path}: {error}; the one before it is tried")
+    else:
+        if found:
+            raise InputError(f"{found[0]}: no whole checkpoint is left of this run; delete {Path(folder) / 'checkpoint-*.pt'} to train from the start")
+        return 0, None, 0
+    show_difference(path, state.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint})
+    try:
         load_weights(nets, emas, state["weights"])
         for opt, theirs in zip(opts, state["optimizers"]):
             rates = [(group["lr"], group["capturable"]) for group in opt.param_groups]     # a tensor on a GPU, a number on a CPU
@@ -39,12 +131,15 @@ def load_checkpoint(folder, device, nets, emas, opts, schedules, pools, best):
             pool.load_state_dict(theirs)
         vars(best).update(state["best"])
         torch.set_rng_state(state["rng"].cpu())
-        return state["step"], state["tally"], state["log_bytes"]
-    except Exception as error:  # torch raises nearly anything for a file that is damaged
+        if "rng_cuda" in state and torch.device(device).type == "cuda":
+            torch.cuda.set_rng_state(state["rng_cuda"].cpu())
+    except Exception as error:  # torch raises nearly anything
         raise InputError(f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start") from None
+    say(f"going on from step {state['step']} of {cfg.steps}, by {path.name}")
+    return state["step"], state["tally"], state["log_bytes"]
 
 
 def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
-    path = Path(folder) / NAME
-    return f"resumed, it goes on from its last checkpoint, {path}" if path.exists() else "it had no checkpoint yet; start it again"
+    found = find_checkpoints(folder)
+    return f"resumed, it goes on from its last checkpoint, {found[0]}" if found else "it had no checkpoint yet; start it again"

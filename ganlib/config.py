@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import yaml
 
-from ganlib.files import InputError, write_atomic
+from ganlib.files import InputError, printable, write_atomic
 
+MOST = 2**31        # every number is less: torch, numpy and the sums made with them overflow somewhere above
 ARCHS = ("cyclegan", "uvcgan")
 
 # `seed` is the study's recipe, fault for fault; `default` has the published fixes of what is wrong in it.
@@ -17,6 +19,9 @@ RECIPES = {
     "seed": dict(d_layers=3, global_score=True, pool_size=0, lr_g=1e-3, lr_d=4e-3, scale_lr=False, beta1=0.9,
                  decay_from=1.0, init="torch", resize_conv=False, pre_norm=False, vit_norm=False),
 }
+
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 100, 100
 
 # What the study reports on its test set: generator, discriminator A, discriminator B.
 STUDY_TEST_LOSSES = {"cyclegan": {"g": 4.78456, "d_a": 0.17798, "d_b": 0.18013},
@@ -54,13 +59,13 @@ class TrainConfig:
     vit_norm: bool = True               # uvcgan: LayerNorm in the transformer's blocks
 
     @classmethod
-    def from_recipe(cls, recipe="default", **values):
+    def from_recipe(cls, /, recipe="default", **values):
         """The named recipe ("default" or "seed") with some fields changed; image_size may be one number."""
         if not isinstance(recipe, str) or recipe not in RECIPES:
-            raise InputError(f"recipe {recipe!r}: no such recipe; there are {', '.join(RECIPES)}")
+            raise InputError(f"recipe {shown(recipe)}: no such recipe; there are {', '.join(RECIPES)}")
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - names):
-            raise InputError(f"{unknown[0]}: no such field of TrainConfig; there are {', '.join(sorted(names))}")
+            raise InputError(f"{printable(unknown[0])[:100]}: no such field of TrainConfig; there are {', '.join(sorted(names))}")
         size = values.get("image_size", (64, 64))
         values["image_size"] = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
         return cls(recipe=recipe, **(RECIPES[recipe] | values))
@@ -70,17 +75,17 @@ class TrainConfig:
             if field.default is not MISSING and field.name != "image_size":
                 check_value(field.name, getattr(self, field.name), field.default)
         if len(self.image_size) != 2 or any(type(side) is not int or side < 1 for side in self.image_size):
-            raise InputError(f"image_size {self.image_size}: expected one whole number of pixels, or height and width")
+            raise InputError(f"image_size {shown(self.image_size)}: expected one whole number of pixels, or height and width")
         for name, choices in [("arch", ARCHS), ("recipe", tuple(RECIPES)), ("init", ("normal", "torch")),
                               ("precision", ("auto", "float32", "bfloat16"))]:
             if getattr(self, name) not in choices:
-                raise InputError(f"{name} {getattr(self, name)!r}: no such {name}; there are {', '.join(choices)}")
+                raise InputError(f"{name} {shown(getattr(self, name))}: no such {name}; there are {', '.join(choices)}")
         for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)}: expected 1 or more")
+            if not 1 <= getattr(self, name) < MOST:
+                raise InputError(f"{name} {shown(getattr(self, name))}: expected 1 or more, and less than {MOST:,}")
         for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from", "ema"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name} {getattr(self, name)}: expected 0 or more")
+            if not 0 <= getattr(self, name) < MOST:
+                raise InputError(f"{name} {shown(getattr(self, name))}: expected 0 or more, and less than {MOST:,}")
         for name in ("beta1", "decay_from", "ema"):
             if getattr(self, name) > 1 or (name != "decay_from" and getattr(self, name) == 1):
                 raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
@@ -94,15 +99,12 @@ class TrainConfig:
 def read_job(path):
     """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data": arguments of load_domains, "folder",
     "inception", "accumulate", "resume"} -> the same with a TrainConfig; InputError for what is not of these."""
-    try:
-        job = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a YAML file that can be read ({' '.join(str(error).split())[:100]})") from None
+    job = read_yaml(path)
     if not isinstance(job, dict) or not all(job.get(name) is None or isinstance(job[name], dict) and all(isinstance(key, str) for key in job[name]) for name in ("train", "data")):
         raise InputError(f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size")
     defaults = {"train": {}, "data": {}, "folder": "", "inception": "", "accumulate": 1, "resume": True}
-    if unknown := sorted(map(str, set(job) - set(defaults))):
-        raise InputError(f"{path}: {unknown[0]}: no such key; there are {', '.join(defaults)}")
+    if unknown := sorted(key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)):
+        raise InputError(f"{path}: {printable(unknown[0])[:100]}: no such key; there are {', '.join(defaults)}")
     job = defaults | {name: value for name, value in job.items() if value is not None}
     for name in ("folder", "inception", "accumulate", "resume"):
         check_value(name, job[name], defaults[name])
@@ -110,11 +112,44 @@ def read_job(path):
     return job | {"train": TrainConfig.from_recipe(**({"image_size": job["data"]["image_size"]} | job["train"]))}
 
 
+class PlainLoader(yaml.SafeLoader):
+    """YAML's plain values, without aliases (*NAME): by them a few lines stand for more than any memory holds, or for themselves."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError(f"*{self.peek_event().anchor} in it: expected the values themselves")
+        return super().compose_node(parent, index)
+
+
+def parse_yaml(text):
+    """The plain values that a YAML text stands for; ValueError, one line, where it is none."""
+    try:
+        return yaml.load(text, Loader=PlainLoader)
+    except Exception as error:  # PyYAML raises nearly anything for odd texts: a RecursionError, an AttributeError
+        raise ValueError(printable(" ".join(str(error).split()))[:100] or type(error).__name__) from None
+
+
+def read_yaml(path):
+    """What a YAML file says, in plain values; InputError where it cannot be read."""
+    try:
+        return parse_yaml(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a YAML file that can be read ({error})") from None
+
+
+def shown(value):
+    """repr of a value for an error: on one line and cut short, however long or deep it is."""
+    try:
+        return SHORT.repr(value)[:200]
+    except ValueError:      # Python writes no number of thousands of digits
+        return f"a {type(value).__name__} too long to show"
+
+
 def check_value(name, value, like):
     """Raise InputError unless value has the type of `like` (a whole number may stand for a float)."""
     expected = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[type(like)]
     if not (type(value) is type(like) or (type(like) is float and type(value) is int)):
-        raise InputError(f"{name} {value!r}: expected {expected}, for instance {like!r}")
+        raise InputError(f"{name} {shown(value)}: expected {expected}, for instance {like!r}")
 
 
 def claim_run_folder(folder, cfg, fingerprint):
@@ -122,20 +157,23 @@ def claim_run_folder(folder, cfg, fingerprint):
     path = Path(folder) / "config.json"
     mine = json.loads(json.dumps(asdict(cfg) | {"data_fingerprint": fingerprint}))
     if path.exists():
-        theirs = read_json(path)
-        changed = [f"{key} {theirs.get(key)!r} there, {mine.get(key)!r} now"
-                   for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
-        if changed:
-            raise InputError(f"run folder {folder} holds another config ({'; '.join(changed)}): "
-                             "choose another folder or delete that one")
+        show_difference(f"run folder {folder}", read_json(path), mine)
     write_atomic(path, json.dumps(mine, indent=1))
+
+
+def show_difference(name, theirs, mine):
+    """Raise InputError unless two dicts, that of the file `name` and that of the run to train, are the same."""
+    changed = [f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
+               for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
+    if changed:
+        raise InputError(f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one")
 
 
 def read_json(path):
     """The dict in a JSON file; InputError where there is none in it."""
     try:
         return dict(json.loads(path.read_text()))
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         raise InputError(f"{path}: not a JSON file of ganlib; delete its folder and train again") from None
 
 

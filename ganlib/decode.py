@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ganlib.files import ROOT, InputError, explain_no_space, printable, write_atomic
+from ganlib.files import CACHE, NO_SPACE, InputError, explain, printable, write_atomic
 
-CACHE = ROOT / "reports" / "cache"
 CACHE_ABOVE = 256 * 2**20   # bytes of pixels in memory; a larger data set lies on disk, decoded, and is mapped
 VERSION = 1                 # of what decode_image makes of a file: another one does not read the cache of this one
 CHUNK = 256                 # images in work at a time, so that memory does not grow with the data set
@@ -150,8 +149,8 @@ class Cache:
 
     def __exit__(self, kind, error, trace):
         shutil.rmtree(self.part, ignore_errors=True)
-        if isinstance(error, OSError):
-            explain_no_space(error, f"{self.folder} ({self.needed / 1e9:.1f} GB of decoded images)")
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            explain(error, f"{self.folder} ({self.needed / 1e9:.1f} GB of decoded images)", self.needed)
 
     def save(self, final, arrays, facts, notes):
         """Give back what was decoded, with its digests; if it lies in the part folder, keep that as the Cache `final`."""
@@ -182,9 +181,9 @@ class Cache:
         """What load gives, of a Cache that may be smaller than those that are wanted."""
         try:
             kept = json.loads((self.folder / "cache.json").read_text())
-            arrays = {domain: map_images(self.folder / name, shape) for domain, (name, shape) in kept["arrays"].items()}
+            arrays = {domain: map_images(self.folder / Path(name).name, shape) for domain, (name, shape) in kept["arrays"].items()}
             return arrays, pd.DataFrame(kept["facts"], columns=FACTS), kept["notes"], kept["digests"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except Exception:   # what is damaged is nearly anything
             return None
 
 

@@ -20,7 +20,6 @@ import torch.distributed as dist
 from torch import nn
 import yaml
 
-from ganlib.checkpoint import describe_checkpoint
 from ganlib.files import InputError
 from ganlib.progress import FEED, Progress
 
@@ -55,6 +54,11 @@ def mean(values):
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def any_of(flag, device):
+    """Whether a flag is set in any of the processes."""
+    return bool(flag) if world_size() == 1 else float(mean(torch.tensor(float(bool(flag)), device=device))) > 0
 
 
 def agree(**values):
@@ -102,12 +106,12 @@ def join_processes():
 
 
 class ProcessLost(Exception):
-    """torchrun ends this process, as another one was lost."""
+    """torchrun ends this process, as it was told to, or as another one was lost."""
 
 
 def be_told(*_):
     """What SIGTERM does: raise ProcessLost, so that this process can say so."""
-    raise ProcessLost("ended by torchrun")
+    raise ProcessLost("ended by SIGTERM")
 
 
 def launch(cfg, data, folder, processes, accumulate=1, resume=True):
@@ -119,6 +123,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
         raise InputError(f"data {data.name}: each process reads the data itself; expected what load_domains gave")
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many")
+    from ganlib.checkpoint import describe_checkpoint       # which imports this module
     job = {"train": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(cfg).items()}, "data": data.loaded,
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
@@ -137,9 +142,10 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
                     if steps := [update["step"] for update in told if update["unit"] == "steps" and update["steps"] == cfg.steps]:
                         progress.update(steps[-1])
             finally:
-                if ranks.poll() is None:
+                if ranks.poll() is None:    # they end with a checkpoint
                     ranks.terminate()
                     ranks.wait()
+                    print(describe_checkpoint(folder))
         lines = said.read_text().splitlines()
     for line in dict.fromkeys(line for line in lines if line.startswith("warning: ")):
         print(line)

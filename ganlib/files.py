@@ -1,11 +1,20 @@
 """Where things are, how files are replaced whole, and the error that a user's input gets."""
 
 import errno
+import fcntl
 import os
+import shutil
+import socket
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / "reports" / "runs"
+HOME = Path(os.environ.get("GANLIB_HOME") or ROOT / "reports").absolute()     # another folder where the source tree cannot be written
+RUNS, CACHE = HOME / "runs", HOME / "cache"
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class InputError(ValueError):
@@ -24,28 +33,85 @@ def printable(text):
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in str(text))
 
 
-def explain_no_space(error, path):
-    """Turn an OSError for a full disk into an InputError that names the path; raise any other as it is."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise InputError(f"{path}: no space left to write it; free some space and run again") from None
+def explain(error, path, needed=None):
+    """Raise an OSError of writing as an InputError that names the path: a full disk (needed: bytes), a folder that cannot be written; any
+    other as it is."""
+    if error.errno in NO_SPACE:
+        facts = [f"{needed:,} bytes are needed"] if needed else []
+        with suppress(OSError):
+            facts.append(f"{shutil.disk_usage(Path(path).parent).free:,} are free")
+        facts += ["the limit is that of a single file, ulimit -f"] if error.errno == errno.EFBIG else []
+        raise InputError(f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; free some space and run again") from None
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder, or set GANLIB_HOME to one for runs and cache") from None
     raise error
 
 
-def write_atomic(path, content):
-    """Write content (str or bytes) to path: the old file stays whole until the new one is whole on disk.
+def write_atomic(path, *content):
+    """Write content (str or bytes, one piece or several) to path: the old file stays whole until the new one is whole on disk, and then is there after a crash too.
 
-    Raises InputError where the disk is full; no half-written file is left behind.
+    Raises InputError where the disk is full or the folder cannot be written; no half-written file is left behind.
     """
     path = Path(path)
+    content = [piece.encode() if isinstance(piece, str) else piece for piece in content]
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+        sync_folder(path.parent)
     except OSError as error:
-        explain_no_space(error, path)
+        explain(error, path, sum(map(len, content)))
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sync_folder(folder):
+    """Have the names in a folder on disk, as far as its file system can."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def locked(path, what):
+    """Hold the lock file `path` while the block runs, for `what` (in words). InputError names who holds it already; a lock whose process is
+    dead holds nobody up. On a file system without locks there is none."""
+    path = Path(path)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", errors="replace")
+        except OSError as error:
+            explain(error, path)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = printable(file.read().strip()[:200]) or "another process"
+            file.close()
+            raise InputError(f"{what}: in use by {holder}; wait until that has ended, or choose another folder") from None
+        except OSError:
+            break
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):    # and not one that its holder has just removed
+                break
+        file.close()
+    try:
+        with suppress(OSError):     # on a full disk the holder has no name
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}")
+            file.flush()
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        with suppress(OSError):
+            file.close()

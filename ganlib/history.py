@@ -3,33 +3,49 @@
 import json
 import math
 import os
+from array import array
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 import torch
 
-from ganlib.checkpoint import NAME as CHECKPOINT
 from ganlib.distributed import mean, rank
-from ganlib.files import InputError, explain_no_space
+from ganlib.files import InputError, explain
 from ganlib.nets import pack_weights
 
 LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
+GRADS = ("grad_g", "grad_d")    # size of the gradient of both generators, of both discriminators
+LINES = 20_000                  # of steps at most: of a longer training every second, third, ... step is written
+WATCHED = ("step", "d_a", "d_b", "cycle")   # what watch reads of a step, and so all that is kept of it in memory
+
+
+class NotFinite(FloatingPointError):
+    """A loss or gradient that is not finite, of a step."""
+
+    def __init__(self, step, split, name, value):
+        what = f"{split} loss {name}" if name in LOSSES else f"the gradient {name}"
+        super().__init__(f"step {step}: {what} is {value}; likely causes: rates that are too high (try lower lr_g and lr_d), or bfloat16 "
+                         "(try precision float32)")
+        self.step = step
 
 
 class Log:
     """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come, by one process."""
 
-    def __init__(self, folder, length=0):
-        self.path, self.length, self.kept, self.lines = Path(folder) / "metrics.jsonl.part", length, [], []
+    def __init__(self, folder, steps, length=0):
+        self.path, self.length, self.kept, self.stride = Path(folder) / "metrics.jsonl.part", length, [], -(-steps // LINES)
+        self.train, self.val = {name: array("d") for name in WATCHED}, {}
 
     def __enter__(self):
         try:
             if self.length:     # of a run that goes on: what was written after its checkpoint is trained again
-                self.lines = self.read()
+                for line in self.read():
+                    self.remember(line)
                 os.truncate(self.path, self.length)
             self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
         except OSError as error:
-            explain_no_space(error, self.path)
+            explain(error, self.path)
         return self
 
     def __exit__(self, *error):
@@ -44,37 +60,54 @@ class Log:
                 return [json.loads(line) for line in known.splitlines()]
         except ValueError:
             pass
-        raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete {CHECKPOINT} beside it to train from the start")
+        raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete checkpoint-*.pt beside it to train from the start")
 
-    def keep(self, epoch, step, losses):
-        """Keep a step's losses on the device until the next flush."""
-        self.kept.append((epoch, step, torch.stack([losses[name] for name in LOSSES])))
+    def keep(self, epoch, step, told):
+        """Keep a step's losses and gradients on the device until the next flush."""
+        self.kept.append((epoch, step, torch.stack([told[name] for name in LOSSES + GRADS])))
 
     def flush(self):
-        """Fetch and write the kept steps (means over all processes); FloatingPointError names the first loss that is not finite."""
+        """Fetch the kept steps (means over all processes) and write them; NotFinite names the first value that is not finite."""
         values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
         for (epoch, step, _), row in zip(self.kept, values):
-            self.write("train", epoch, step, dict(zip(LOSSES, row)))
+            self.write("train", epoch, step, dict(zip(LOSSES + GRADS, row)))
         self.kept = []
 
     def write(self, split, epoch, step, figures):
         """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
-        bad = [name for name in LOSSES if not math.isfinite(figures[name])]
-        if bad:
-            raise FloatingPointError(f"step {step}: {split} loss {bad[0]} is {figures[bad[0]]}; "
-                                     "try lower rates lr_g and lr_d, or precision float32")
+        for name in LOSSES + GRADS:
+            if not math.isfinite(figures.get(name, 0.0)):
+                raise NotFinite(step, split, name, figures[name])
         line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
+        if split == "train" and step % self.stride:
+            return line
+        text = json.dumps(line) + "\n"
         try:
-            self.file.write(json.dumps(line) + "\n")
+            self.file.write(text)
             self.file.flush()
         except OSError as error:
-            explain_no_space(error, self.path)
-        self.lines.append(line)
+            explain(error, self.path, len(text))
+        self.remember(line)
         return line
+
+    def remember(self, line):
+        """Keep of a line what is watched."""
+        if line["split"] == "val":
+            self.val = line
+        else:
+            for name in WATCHED:
+                self.train[name].append(line[name])
+
+    def table(self):
+        """What watch.warn looks at: a row for each written step, and the last validation."""
+        return pd.concat([pd.DataFrame(self.train).assign(split="train"), pd.DataFrame([self.val] if self.val else [])], ignore_index=True)
 
     def size(self):
         """Bytes that are safely in the file."""
-        os.fsync(self.file.fileno())
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            explain(error, self.path)
         return self.path.stat().st_size
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 
 from tqdm import tqdm
 
@@ -44,7 +45,7 @@ class Progress:
         if self.silent:
             return
         if self.feed:
-            with open(self.feed, "a") as file:
+            with suppress(OSError), open(self.feed, "a") as file:      # a full disk ends no training by this
                 print(json.dumps({"label": self.label, "step": step, "steps": self.steps, "seconds": seconds,
                                   "folder": self.folder and str(self.folder), "unit": self.unit}), file=file)
         elif self.cell:

@@ -65,6 +65,7 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     g = g_adv + cfg.lambda_cycle * (cycle + cfg.lambda_idt * idt)
     opts[0].zero_grad()
     g.backward()
+    grad_g = size_of_gradient(g_ab, g_ba)
     opts[0].step()
 
     set_trainable((d_a, d_b), True)
@@ -74,7 +75,13 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     loss_a, loss_b = (d_a_real + d_a_fake) / 2, (d_b_real + d_b_fake) / 2
     opts[1].zero_grad()
     (loss_a + loss_b).backward()
+    grad_d = size_of_gradient(d_a, d_b)
     opts[1].step()
     losses = {"g": g, "g_adv": g_adv, "cycle": cycle, "idt": idt, "d_a": loss_a, "d_a_real": d_a_real, "d_a_fake": d_a_fake,
               "d_b": loss_b, "d_b_real": d_b_real, "d_b_fake": d_b_fake}
-    return {name: loss.detach() for name, loss in losses.items()}
+    return {name: loss.detach() for name, loss in losses.items()} | {"grad_g": grad_g, "grad_d": grad_d}
+
+
+def size_of_gradient(*nets):
+    """The length of the gradient of all weights as one vector."""
+    return torch.cat([p.grad.flatten() for net in nets for p in net.parameters() if p.grad is not None]).norm()

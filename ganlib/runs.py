@@ -1,19 +1,21 @@
 """A finished run and its folder:
 
-    config.json     the TrainConfig, and the fingerprint of the data
-    metrics.jsonl   a line a step (losses) and one a validation (losses, KID, content distance, variety)
-    weights.pt      networks and running means after the last step
-    best.pt         the same at the validation with the lowest KID
-    metrics.json    test losses, scores with their protocols, cost, warnings
+    config.json          the TrainConfig, and the fingerprint of the data
+    metrics.jsonl        a line a step (losses, sizes of the gradients) and one a validation (losses, KID, content distance, variety)
+    weights.safetensors  networks and running means after the last step: g_ab.*, g_ba.*, d_a.*, d_b.*, ema_ab.*, ema_ba.*
+    best.safetensors     the same at the validation with the lowest KID
+    metrics.json         test losses, scores with their protocols, cost, warnings
+
+While it trains, .lock, checkpoint-STEP.pt and metrics.jsonl.part; failed-step-STEP.pt where a loss was not finite.
 """
 
-import io
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
+from safetensors import torch as safetensors
 
 from ganlib.config import load_config, read_json
 from ganlib.cost import default_device
@@ -23,6 +25,7 @@ from ganlib.nets import Nets, build_ema, build_nets, load_weights
 
 WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
            "best": "running means at the validation with the lowest KID"}
+FILES = ("weights.safetensors", "best.safetensors")
 SCORED = 2000   # test images of each domain at most, as time and memory grow with their square
 
 
@@ -46,27 +49,35 @@ class Run(NamedTuple):
         return translate(nets.g_ab, nets.g_ba, pair, idt)
 
 
-def save(path, weights):
-    """Write weights to a file, whole or not at all."""
-    content = io.BytesIO()
-    torch.save(weights, content)
-    write_atomic(path, content.getbuffer())
+def save_weights(path, weights):
+    """Write the dict of nets.pack_weights to a safetensors file, which holds tensors alone and runs nothing when it is read."""
+    flat = {f"{net}.{key}": value.detach().cpu().contiguous() for net, state in weights.items() for key, value in state.items()}
+    write_atomic(path, safetensors.save(flat, {"format": "pt"}))
+
+
+def read_weights(path, device):
+    """The dict of nets.pack_weights in a file of save_weights."""
+    weights = {}
+    for name, value in safetensors.load_file(path, device=str(device)).items():
+        net, key = name.split(".", 1)
+        weights.setdefault(net, {})[key] = value
+    return weights
 
 
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
     folder, device = Path(folder), torch.device(device) if device else default_device()
     cfg = load_config(folder)
-    for name in ("metrics.json", "weights.pt", "best.pt"):
+    for name in ("metrics.json", *FILES):
         if not (folder / name).exists():
             raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
     loaded = []
-    for name in ("weights.pt", "best.pt"):
+    for name in FILES:
         nets = build_nets(cfg, device)
         emas = [build_ema(net) for net in nets[:2]]
         try:
-            load_weights(nets, emas, torch.load(folder / name, map_location=device, weights_only=True))
-        except Exception as error:  # torch raises nearly anything for a file that is damaged
+            load_weights(nets, emas, read_weights(folder / name, device))
+        except Exception as error:  # torch and safetensors raise nearly anything for a file that is damaged
             raise InputError(f"{folder / name}: not the weights of this run ({' '.join(str(error).split())[:100]}); train it again") from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
     try:

@@ -4,34 +4,35 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 import torch.distributed as dist
+from torch.nn.utils import get_total_norm
 
-from ganlib.checkpoint import NAME as CHECKPOINT
-from ganlib.checkpoint import describe_checkpoint, load_checkpoint, save_checkpoint
+from ganlib.checkpoint import check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.config import claim_run_folder, read_job
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
-from ganlib.distributed import ProcessLost, agree, join_processes, launch, rank, share, world_size
-from ganlib.files import RUNS, InputError, write_atomic
-from ganlib.history import LOSSES, Best, Log
+from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
+from ganlib.files import RUNS, InputError, locked, write_atomic
+from ganlib.history import LOSSES, Best, Log, NotFinite
+from ganlib.interrupt import Stop
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
-from ganlib.runs import load_run, save, score_run
+from ganlib.runs import load_run, save_weights, score_run
 from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
-LOG_EVERY = 10   # steps between two fetches of the losses from the device
+LOG_EVERY = 10   # steps between two fetches of the losses from a GPU; on a CPU each is looked at
 EVAL_BATCH = 32  # images of each domain at a time in validation and test
 VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
 LOSS_PAIRS = 16  # of them, those whose losses it takes: a loss costs eight times what a translation does
@@ -41,7 +42,7 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
     """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4 and appendix 7.1).
 
     real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of the batch that are computed one
-    after another, their gradients added, which takes less memory. Returns detached losses by name. `reference` has it plain.
+    after another, their gradients added, which takes less memory. Returns detached losses by name, and the sizes of the gradients. `reference` has it plain.
     """
     opt_g, opt_d = opts
     told, fakes = [], []
@@ -53,6 +54,7 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
         (g["g"] / parts).backward()
         told.append(g)
         fakes.append((fake_a.detach(), fake_b.detach()))
+    grad_g = guard(opt_g)
     opt_g.step()
 
     set_trainable(nets[2:], True)
@@ -63,15 +65,24 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
             d = losses[1](nets, *batch)
         ((d["d_a"] + d["d_b"]) / parts).backward()
         told[i] |= d
+    grad_d = guard(opt_d)
     opt_d.step()
-    return {name: sum(part[name].detach() for part in told) / parts for name in told[0]}
+    return {name: sum(part[name].detach() for part in told) / parts for name in told[0]} | {"grad_g": grad_g, "grad_d": grad_d}
+
+
+def guard(opt):
+    """The size of the gradient that opt is about to step by. If it is not finite no optimizer of the run steps, now and from then on: the
+    weights stay as they were before that step, on a GPU too, which the host does not wait for."""
+    size = get_total_norm([p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None])
+    opt.found_inf.add_(~size.isfinite()).clamp_(max=1)
+    return size
 
 
 def build_optimizers(nets, cfg):
     """Adam for both generators, Adam for both discriminators (their losses share no weight, so one serves both).
 
     Returns both, each with its schedule: constant until decay_from of the steps, then linear to 0. On a GPU rates are tensors, so
-    that a captured step sees them change.
+    that a captured step sees them change. found_inf, one for both, is what `guard` stops them by (torch's fused Adam skips its step for it).
     """
     scale = math.sqrt(cfg.batch_size) if cfg.scale_lr else 1.0
     device = next(nets[0].parameters()).device
@@ -84,6 +95,7 @@ def build_optimizers(nets, cfg):
     opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=torch.tensor(lr * scale, device=device) if captured else lr * scale,
                              betas=(cfg.beta1, 0.999), fused=True, capturable=captured)
             for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d))]
+    opts[0].found_inf = opts[1].found_inf = torch.zeros((), dtype=torch.float32, device=device)
     return opts, [torch.optim.lr_scheduler.LambdaLR(opt, rate) for opt in opts]
 
 
@@ -135,43 +147,48 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
     machine. A finished run of the same config in the folder is replaced when this one is finished.
 
-    resume: go on from the folder's checkpoint, if it has one; they are written after a validation, the first and then
-    checkpoint_seconds apart at least. accumulate: pieces of a batch that are computed one after another, the same step in less
+    resume: go on from the folder's newest whole checkpoint, if it has one; the run is then the one that was never interrupted, to the
+    last bit on a CPU. One is written after the first step and then checkpoint_seconds apart, and when Ctrl-C, Jupyter's stop button
+    or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that are computed one after another, the same step in less
     memory. processes: how many train together on this machine, each with a GPU of its own if there are any. Where torchrun started
     several, each calls fit and trains on its part of each batch; the first one writes.
 
-    Raises InputError for a folder of another config, images of another size than the config's, a size that the networks cannot
-    take, a batch that cannot be split, and too little memory; FloatingPointError where a loss is no longer finite. Returns the
-    Run (None in a process that does not write).
+    Raises InputError for a folder of another config or data set, one that another process trains in, images of another size than the
+    config's, a size that the networks cannot take, a batch that cannot be split, too little memory, and a disk that is full; NotFinite (a
+    FloatingPointError) where a loss or gradient is not finite, with the batch and the state in a file. Returns the Run (None in a
+    process that does not write).
     """
-    device = torch.device(device) if device else default_device()
-    folder, started = Path(folder), time.perf_counter()
+    device, folder = torch.device(device) if device else default_device(), Path(folder)
     check_fit(cfg, data, accumulate, processes * world_size())
     if processes > 1:
         if device.type != default_device().type:
             raise InputError(f"device {device}: {processes} processes train on {default_device().type}; leave device out")
         launch(cfg, data, folder, processes, accumulate, resume)
         return score_run(load_run(folder, device), data, inception)
+    started = time.perf_counter()
     torch.manual_seed(cfg.seed)
     nets = lay_out(build_nets(cfg, device), device)
+    evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, precision_context(cfg.precision, device)[0])  # refuses a size now, not after the first epoch
+    with Stop() as stop, locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
+        if rank() == 0:
+            claim_run_folder(folder, cfg, data.fingerprint)
+            clear(folder, checkpoints=not resume)
+        train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, stop, started)
+    return score_run(load_run(folder, device), data, inception) if rank() == 0 else None
+
+
+def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, stop, started):
+    """What fit does while it holds the folder. Ends early, with a checkpoint, where stop.asked."""
     amp, precision = precision_context(cfg.precision, device)
-    evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, amp)  # refuses a size now, not after the first epoch
-    if rank() == 0:
-        claim_run_folder(folder, cfg, data.fingerprint)
-        if not resume:
-            (folder / CHECKPOINT).unlink(missing_ok=True)   # its log is about to be written over
-        judge = Judge(data, "val", limit=VAL_PAIRS, device=device)
+    judge = Judge(data, "val", limit=VAL_PAIRS, device=device) if rank() == 0 else None
     emas = [build_ema(net) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
     best, tally = Best(), {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": []}
     parts = nets, emas, opts, schedules, pools, best
-    begun, known, length = load_checkpoint(folder, device, *parts) if resume else (0, None, 0)
+    begun, known, length = load_checkpoint(folder, device, cfg, data.fingerprint, parts) if resume else (0, None, 0)
     tally |= known or {}
-    if begun:
-        tally["resumed"] = [*tally["resumed"], begun]
-        if rank() == 0:
-            print(f"going on from step {begun} of {cfg.steps}")
+    tally["resumed"] = tally["resumed"] + [begun] * bool(begun)
     agree(checkpoint=begun, data=data.fingerprint, config=cfg)     # and so wait for the first process, which may have trained a probe
 
     losses = share(generator_losses, nets[:2]), share(discriminator_losses, nets[2:])
@@ -179,9 +196,9 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     if device.type == "cuda" and world_size() == 1:
         step_on = CapturedStep(step_on, device)
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size()))
-    epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
+    epoch_steps, log_every = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size), LOG_EVERY if device.type == "cuda" else 1
 
-    with Log(folder, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
+    with Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
         tick, saved = time.perf_counter(), -math.inf
         for step in range(begun + 1, cfg.steps + 1):
             for pool in pools:
@@ -194,25 +211,35 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
                 schedule.step()
             epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
             log.keep(epoch, step, told)
-            if end or step % LOG_EVERY == 0:
-                log.flush()
+            if step % LOG_EVERY == 0:
                 progress.update(step)
+            if not end and step % log_every and not (stop.asked and world_size() == 1):
+                continue
+            try:
+                log.flush()
+                tick = lap(tally, "seconds", tick)
+                if end and rank() == 0:
+                    best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
+            except NotFinite as error:
+                save_failure(folder, error, next(pair_batches(data.train, cfg.batch_size, cfg.seed, device, error.step - 1)), cfg, parts)
+                raise
             if end and rank() == 0:
-                tock = time.perf_counter()
-                best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
-                for kind, text in warn(pd.DataFrame(log.lines), cfg.steps, judge.untranslated).items():
+                for kind, text in warn(log.table(), cfg.steps, judge.untranslated).items():
                     if kind not in tally["warnings"]:
                         tally["warnings"][kind] = f"step {step}: {text}"
                         print(f"warning: {tally['warnings'][kind]}")
-                tally["seconds"], tally["checks"] = tally["seconds"] + tock - tick, tally["checks"] + time.perf_counter() - tock
-                if time.perf_counter() - saved >= checkpoint_seconds and step < cfg.steps:
-                    saved = time.perf_counter()
-                    save_checkpoint(folder, step, *parts, tally | {"wall": tally["wall"] + saved - started}, log.size())
-                    tally["checkpoints"] += time.perf_counter() - saved
-                tick = time.perf_counter()
+                tick = lap(tally, "checks", tick)
+            ending = any_of(stop.asked, device)
+            if rank() == 0 and step < cfg.steps and (ending or tick - saved >= checkpoint_seconds):
+                save_checkpoint(folder, step, cfg, data.fingerprint, parts, tally | {"wall": tally["wall"] + tick - started}, log.size())
+                saved = tick = lap(tally, "checkpoints", tick)
+            if ending and step < cfg.steps:
+                if rank() == 0:
+                    print(f"stopped after step {step} of {cfg.steps}; {describe_checkpoint(folder)}", flush=True)
+                return
 
     if rank() > 0:
-        return None
+        return
     if device.type == "cuda":
         tally["memory"] = [round(torch.cuda.max_memory_allocated(device) / 2**20)]      # with what the graph keeps
     figures = describe_run(cfg, data, nets) | {
@@ -220,14 +247,27 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
         "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
         "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
-    save(folder / "best.pt", best.weights)
-    save(folder / "weights.pt", pack_weights(nets, emas))
+    check_finite(pack_weights(nets, emas), cfg.steps)
+    save_weights(folder / "best.safetensors", best.weights)
+    save_weights(folder / "weights.safetensors", pack_weights(nets, emas))
+    write_atomic(folder / "metrics.jsonl", log.path.read_bytes())
     figures["wall_seconds"] = round(tally["wall"] + time.perf_counter() - started, 2)
-    (folder / "metrics.json").unlink(missing_ok=True)   # of a run before this one: without it the folder is not finished
-    log.path.replace(folder / "metrics.jsonl")
-    write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    return score_run(load_run(folder, device), data, inception)
+    write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))    # with it the run is finished, and until then it can go on
+    clear(folder, checkpoints=True)
+
+
+def lap(tally, name, since):
+    """Count the seconds since a time; returns the time now."""
+    now = time.perf_counter()
+    tally[name] += now - since
+    return now
+
+
+def clear(folder, checkpoints):
+    """Take away what writers that were killed have left and, if asked, all that a run goes on from."""
+    for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", "metrics.jsonl.part") if checkpoints else ())):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def check_fit(cfg, data, accumulate, processes):
@@ -247,13 +287,13 @@ def describe_run(cfg, data, nets):
             "torch": torch.__version__}
 
 
-def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1):
+def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1, resume=True):
     """The finished run of this config and data below the folder `runs` if there is one, else train it there, from its last
-    checkpoint if it was interrupted. One that was scored by another protocol (without Inception, by another probe) is scored again.
-    processes: how many train it together."""
+    checkpoint if it was interrupted (unless resume is False). One that was scored by another protocol (without Inception, by another probe) is
+    scored again. processes: how many train it together."""
     folder = Path(runs) / cfg.name(data.fingerprint)
     if not (folder / "metrics.json").exists():
-        return fit(cfg, data, folder, inception=inception, resume=True, processes=processes, accumulate=accumulate)
+        return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)
     return score_run(load_run(folder), data, inception)
 
 
@@ -276,7 +316,9 @@ def main(arguments=None):
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
         if (folder / "metrics.json").exists() and job["resume"]:
             claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's
-            print(f"{folder}: finished before; delete it to train again")
+            if rank() == 0:
+                score_run(load_run(folder), data, job["inception"] and find_inception(job["inception"]))     # it may have been ended before that
+                print(f"{folder}: finished before; delete it to train again")
             return 0
         run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]),
                   job["resume"], accumulate=job["accumulate"])
@@ -289,8 +331,11 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print(f"error: interrupted; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
         return 130
-    except (ProcessLost, RuntimeError) as error:
-        lost = isinstance(error, (ProcessLost, dist.DistError)) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
+    except ProcessLost as error:
+        print(f"error: {error}; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
+        return 143
+    except RuntimeError as error:
+        lost = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
         if world_size() == 1 or not lost:
             raise
         print(f"error: a process of this training was lost; {describe_checkpoint(folder) if folder else 'nothing was trained yet'} "
@@ -299,6 +344,7 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     status = main()
     sys.stdout.flush()
     os._exit(status) if status and world_size() > 1 else sys.exit(status)     # what is lost cannot be said goodbye to

@@ -14,14 +14,15 @@ def warn(history, steps, untranslated=None):
     steps: those planned, which say what "long" is. untranslated: Judge.untranslated of the same images."""
     train, val = [history[history.split == split] for split in ("train", "val")]
     long, found = max(LEAST, round(LONG * steps)), {}
-    if len(train) >= 2 * long:
-        recent = train.tail(long)
+    rows = max(1, round(long * len(train) / train.step.max())) if len(train) else 1      # of a long training not every step has one
+    if len(train) >= 2 * rows and train.step.max() >= 2 * long:
+        recent = train.tail(rows)
         for side in "ab":
             if (loss := recent[f"d_{side}"].mean()) < WON:
                 found[f"d_{side} wins"] = (
                     f"discriminator {side.upper()} has been winning for {long} steps (loss {loss:.3f}; 0.25 is a draw), so its generator "
                     f"learns little: try a lower lr_d, fewer d_layers, a larger pool_size, or more training images")
-        means = train.cycle.rolling(long).mean()
+        means = train.cycle.rolling(rows).mean()
         if means.iloc[-1] > CLIMB * means.min():
             found["cycle climbs"] = (
                 f"the cycle loss climbs: {means.iloc[-1]:.2f} over the last {long} steps, it has been {means.min():.2f}; content gets "

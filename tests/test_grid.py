@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ganlib import grid
-from ganlib.checkpoint import NAME
+from ganlib.checkpoint import find_checkpoints
 from ganlib.files import InputError
 
 distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
@@ -32,7 +32,7 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(face
         """The worker that trains seed 0, as soon as that run has a checkpoint."""
         folder = tmp_path / "many" / cfgs[0].name(faces.fingerprint)
         while not over.wait(0.05):      # a worker that finds no probe in the cache trains one first
-            if (folder / NAME).exists():
+            if find_checkpoints(folder):
                 key = next(k for k, v in sorted(two_workers.scheduler.tasks.items(), key=lambda item: item[1].priority or ()) if v.processing_on)
                 killed.append(two_workers.workers[two_workers.scheduler.tasks[key].processing_on.name].pid)
                 os.kill(killed[0], signal.SIGKILL)

@@ -1,0 +1,32 @@
+"""Ctrl-C, Jupyter's stop button and SIGTERM, heard in the middle of a step and answered after it, when there is a whole state to keep."""
+
+import signal
+import threading
+
+
+class Stop:
+    """While the block runs the first SIGINT or SIGTERM only sets `asked`; it is raised again as the block ends. A second one is not kept
+    waiting. In a thread that is not the main one signals are left as they are."""
+
+    def __enter__(self):
+        self.asked, self.before = None, {}
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def hear(self, number, _):
+        if self.asked:
+            self.give_back()
+            signal.raise_signal(number)
+        self.asked = number
+
+    def give_back(self):
+        """Set the handlers there were before."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self.before = {}
+
+    def __exit__(self, kind, *_):
+        self.give_back()
+        if self.asked and kind is None:
+            signal.raise_signal(self.asked)
