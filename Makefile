@@ -3,9 +3,13 @@
 # make test     every test, the notebooks among them
 # make lab      JupyterLab on localhost
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
-# Each sets up what it needs in .venv first. PYTHON=/path/to/python3 chooses the interpreter.
+# make constraints   the newest versions of all packages -> tests/constraints.txt
+# make audit         known vulnerabilities of the versions there
+# Each sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses the
+# interpreter; CONSTRAINTS= (empty) takes the newest versions, where those cannot be had for it.
 
 VENV := .venv
+CONSTRAINTS := tests/constraints.txt
 RUN := $(VENV)/bin/python -m
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -18,23 +22,41 @@ compare: $(VENV)/installed
 test: $(VENV)/installed
 	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
+# It asks for its token, and does not ask the network for news or newer versions of itself.
 lab: $(VENV)/installed
-	@$(RUN) jupyterlab --ip 127.0.0.1 notebooks
+	@$(RUN) jupyterlab --ip 127.0.0.1 --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks
 
 notebooks: $(VENV)/installed
 	@$(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
-# Anew when pyproject.toml has changed or the folder has been moved (an editable install holds its place).
-$(VENV)/installed: pyproject.toml $(if $(filter $(CURDIR),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)
-	@python=; for p in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
-	  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$p && break; done; \
-	if [ -z "$$python" ]; then \
-	  echo "ganlib needs Python 3.11 or newer, and found none ($$(python3 --version 2>&1 | head -n 1)): install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
-	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
-	  echo "ganlib needs Python's venv module, and $$python has none: install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; fi; \
+# The newest versions of everything, for the next commit: run the tests with them before.
+constraints:
+	@$(FIND_PYTHON); rm -rf $(VENV)/newest; $$python -m venv $(VENV)/newest && \
+	$(VENV)/newest/bin/python -m pip install --quiet --editable '.[hub,dask]' && \
+	{ echo "# What was tested: every package with $$($$python --version) on Linux, by \`make constraints\`. make installs these versions."; \
+	  $(VENV)/newest/bin/python -m pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/newest/constraints.txt && \
+	mv $(VENV)/newest/constraints.txt tests/constraints.txt; status=$$?; rm -rf $(VENV)/newest; exit $$status
+
+# Known vulnerabilities of these versions; asks pypi.org.
+audit: $(VENV)/installed
+	@$(RUN) venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/constraints.txt
+
+# Anew when pyproject.toml or the constraints have changed, or the folder has been moved (an editable install holds its place).
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) $(if $(filter $(CURDIR),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)
+	@$(FIND_PYTHON); \
 	echo "Installing into $(VENV) with $$($$python --version): torch and the notebook tools, some minutes the first time"; \
-	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet --editable '.[hub,dask]' && echo "$(CURDIR)" > $@
+	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet $(CONSTRAINTS:%=--constraint %) --editable '.[hub,dask]' && echo "$(CURDIR)" > $@
+
+define FIND_PYTHON
+python=; for p in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$p && break; done; \
+if [ -z "$$python" ]; then \
+  echo "ganlib needs Python 3.11 or newer, and found none ($$(python3 --version 2>&1 | head -n 1)): install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+  echo "ganlib needs Python's venv module, and $$python has none: install it (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; fi
+endef
 
 moved:
 
-.PHONY: report compare test lab notebooks moved
+.PHONY: report compare test lab notebooks constraints audit moved

@@ -1,6 +1,9 @@
 """The way in: what is installed is named once, and a machine that lacks something is told so."""
 
+import ast
+import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,6 +12,70 @@ import pytest
 import yaml
 
 from ganlib import ROOT
+
+CALLED = {"PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython"}      # packages that are imported by another name
+UNIMPORTED = {"jupyterlab", "ipykernel", "nbval"}                       # started by their commands
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def plain(name):
+    """A package's name as it is compared, of a line such as "torch-fidelity>=0.4"."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", name)[0]).lower()
+
+
+def imported():
+    """The packages that ganlib, the tests and the notebooks import, but for Python's own."""
+    code = [path.read_text() for path in [*ROOT.glob("ganlib/**/*.py"), *ROOT.glob("tests/*.py")]]
+    for path in ROOT.glob("notebooks/*.ipynb"):
+        code += ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    nodes = [node for text in code for node in ast.walk(ast.parse(text))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"ganlib", *[path.stem for path in ROOT.glob("tests/*.py")]}
+    return {plain(CALLED.get(top, top)) for top in tops}
+
+
+def test_what_is_imported_is_named_and_what_is_named_is_used():
+    extras = [d for extra in project()["optional-dependencies"].values() for d in extra]
+    assert {plain(d) for d in project()["dependencies"] + extras} == imported() | UNIMPORTED
+
+
+def test_every_dependency_has_a_lower_bound_and_a_reason():
+    text = (ROOT / "pyproject.toml").read_text()
+    extras = [d for extra in project()["optional-dependencies"].values() for d in extra]
+    for dependency in project()["dependencies"] + extras:
+        assert re.fullmatch(r"[a-z0-9-]+>=[\d.]+", dependency), dependency
+        assert re.search(rf'"{re.escape(dependency)}"[],]+ +# \w', text), dependency
+
+
+def test_constraints_are_plain_versions_that_satisfy_every_bound():
+    lines = [line for line in (ROOT / "tests/constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.+!]+", line) for line in lines)        # no path, no address, no editable project
+    tested = {plain(line): line.split("==")[1] for line in lines}
+    assert len(tested) == len(lines) and not {"ganlib", "pip", "setuptools"} & set(tested)
+    extras = [d for extra in project()["optional-dependencies"].values() for d in extra]
+    for dependency in project()["dependencies"] + extras:
+        bound, version = [tuple(map(int, re.findall(r"\d+", v)[:3])) for v in (dependency.split(">=")[1], tested[plain(dependency)])]
+        assert version >= bound, dependency
+
+
+@pytest.mark.parametrize("given, expected", [([], "install --quiet --constraint tests/constraints.txt --editable"),
+                                             (["CONSTRAINTS="], "install --quiet --editable")])
+@pytest.mark.parametrize("target", ["report", "compare", "test", "lab", "notebooks"])
+def test_every_command_installs_the_tested_versions_unless_told_otherwise(tmp_path, target, given, expected):
+    done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and expected in " ".join(done.stdout.split()), done.stderr
+    for name in ("pyproject.toml", *(["tests/constraints.txt"] if not given else [])):      # and anew when either has changed
+        (tmp_path / "installed").write_text(f"{ROOT}\n")
+        old, new = [(ROOT / name).stat().st_mtime + seconds for seconds in (-1, 1e6)]
+        for when, installs in ((old, True), (new, False)):
+            os.utime(tmp_path / "installed", (when, when))
+            done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
+            assert ("pip install" in done.stdout) == installs, (name, when)
+    (tmp_path / "installed").unlink()
 
 
 def test_environment_file_names_no_dependency_of_its_own():
@@ -32,10 +99,12 @@ def fake_python(folder, script):
 @pytest.mark.parametrize("script, message", [
     ('case "$*" in *version_info*) exit 1;; *) echo "Python 3.9.2";; esac', "ganlib needs Python 3.11 or newer, and found none"),
     ('case "$*" in *ensurepip*) exit 1;; *version_info*) exit 0;; *) echo "Python 3.12.1";; esac', "ganlib needs Python's venv module")])
-@pytest.mark.parametrize("target", ["report", "test"])
+@pytest.mark.parametrize("target", ["report", "test", "constraints"])
 def test_python_that_cannot_be_used_is_told_in_one_line(tmp_path, script, message, target):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/constraints.txt").write_text("")
     done = subprocess.run(["make", "-C", tmp_path, target, f"PYTHON={fake_python(tmp_path, script)}"], capture_output=True, text=True)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode and len(lines) == 1 and message in lines[0]
