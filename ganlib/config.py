@@ -74,7 +74,7 @@ class TrainConfig:
         for field in fields(self):
             if field.default is not MISSING and field.name != "image_size":
                 check_value(field.name, getattr(self, field.name), field.default)
-        if len(self.image_size) != 2 or any(type(side) is not int or side < 1 for side in self.image_size):
+        if len(self.image_size) != 2 or any(type(side) is not int or not 1 <= side < MOST for side in self.image_size):
             raise InputError(f"image_size {shown(self.image_size)}: expected one whole number of pixels, or height and width")
         for name, choices in [("arch", ARCHS), ("recipe", tuple(RECIPES)), ("init", ("normal", "torch")),
                               ("precision", ("auto", "float32", "bfloat16"))]:
@@ -150,6 +150,8 @@ def check_value(name, value, like):
     expected = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[type(like)]
     if not (type(value) is type(like) or (type(like) is float and type(value) is int)):
         raise InputError(f"{name} {shown(value)}: expected {expected}, for instance {like!r}")
+    if type(value) is int and abs(value) >= MOST:
+        raise InputError(f"{name} {shown(value)}: expected a number below {MOST:,}")
 
 
 def claim_run_folder(folder, cfg, fingerprint):

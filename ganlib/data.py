@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ganlib.decode import FACTS, digest
+from ganlib.config import MOST, check_value, shown
+from ganlib.decode import FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
 from ganlib.files import InputError
 from ganlib.progress import Progress
@@ -66,18 +67,25 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     """
     size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
     if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-        raise InputError(f"image_size {image_size!r}: expected one whole number of pixels, or height and width")
-    if type(seed) is not int or seed < 0:
-        raise InputError(f"seed {seed!r}: expected a whole number, 0 or more")
+        raise InputError(f"image_size {shown(image_size)}: expected one whole number of pixels, or height and width")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"image_size {shown(image_size)}: expected {MAX_PIXELS:,} pixels at most")
+    if type(seed) is not int or not 0 <= seed < MOST:
+        raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more, and less than {MOST:,}")
+    check_value("domain_a", domain_a, "")
     if not isinstance(data, (str, Path)) or not str(data):
-        raise InputError(f"data {data!r}: expected \"builtin\", the path of a folder or zip, or hf:OWNER/NAME")
+        raise InputError(f"data {shown(data)}: expected \"builtin\", the path of a folder or zip, or hf:OWNER/NAME")
     if data == "builtin":
         if domain_a not in ("", DOMAINS[0]):
-            raise InputError(f"domain_a {domain_a!r}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty")
-        images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
+            raise InputError(f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty")
+        try:
+            images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
+        except MemoryError:
+            raise InputError(f"builtin_a {builtin_a}, builtin_b {builtin_b}, builtin_eval {builtin_eval} at image_size {image_size}: more than the "
+                             "memory holds; take fewer or smaller images") from None
     else:
         images = make_domains(*read_files(data, size, domain_a, strict))
-    data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(Path(data).resolve())
+    data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(Path(data).expanduser().resolve())
     return images._replace(loaded={"data": data, "image_size": list(size), "domain_a": domain_a, "builtin_a": builtin_a, "builtin_b": builtin_b,
                                    "builtin_eval": builtin_eval, "seed": seed, "strict": strict})
 
@@ -85,8 +93,8 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
 def draw_builtin(size, n_a, n_b, n_eval, seed):
     """The built-in faces as Domains, with the attributes that each was drawn from."""
     for name, n in [("builtin_a", n_a), ("builtin_b", n_b), ("builtin_eval", n_eval)]:
-        if type(n) is not int or n < 1:
-            raise InputError(f"{name} {n!r}: expected a whole number of images, 1 or more")
+        if type(n) is not int or not 1 <= n < MOST:
+            raise InputError(f"{name} {shown(n)}: expected a whole number of images, 1 or more, and less than {MOST:,}")
     if size[0] != size[1] or size[0] < 16:
         raise InputError(f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side")
     arrays, tables, facts = {}, {}, []

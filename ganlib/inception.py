@@ -1,6 +1,7 @@
 """Features of the Inception network that published KID and FID are computed with; its weights are fetched or given by path."""
 
 import hashlib
+import os
 import socket
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def find_inception(where, device="cpu"):
     if not where:
         return None
     cache = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
-    path = cache if where == "fetch" else Path(where).expanduser()
+    path = cache if where == "fetch" else Path(os.path.expanduser(where))
     advice = f"fetch {URL_INCEPTION_V3} on a machine with a network, and give its path as `inception`"
     if where == "fetch" and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +53,14 @@ def find_inception(where, device="cpu"):
             return None
         finally:
             socket.setdefaulttimeout(limit)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"inception {where!r}: no such file; {advice}")
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(HASH):
         raise InputError(f"inception {where!r}: its sha256 begins with {found[:8]}, expected {HASH}; {advice}")
-    torch.load(path, weights_only=True)     # torch-fidelity reads it by pickle: only after it is known to hold tensors alone
+    try:
+        torch.load(path, weights_only=True)     # torch-fidelity reads it by pickle: only after it is known to hold tensors alone
+    except Exception as error:  # torch raises nearly anything
+        raise InputError(f"inception {where!r}: not a file of weights ({' '.join(str(error).split())[:100]}); {advice}") from None
     return Inception(path, device)

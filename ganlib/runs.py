@@ -19,7 +19,7 @@ from safetensors import torch as safetensors
 
 from ganlib.config import load_config, read_json
 from ganlib.cost import default_device
-from ganlib.files import InputError, write_atomic
+from ganlib.files import InputError, printable, write_atomic
 from ganlib.judge import Judge, translate
 from ganlib.nets import Nets, build_ema, build_nets, load_weights
 
@@ -60,6 +60,8 @@ def read_weights(path, device):
     weights = {}
     for name, value in safetensors.load_file(path, device=str(device)).items():
         net, key = name.split(".", 1)
+        if not value.is_floating_point() and key != "n_averaged":
+            raise ValueError(f"{name} is of {value.dtype}")
         weights.setdefault(net, {})[key] = value
     return weights
 
@@ -78,7 +80,7 @@ def load_run(folder, device=None):
         try:
             load_weights(nets, emas, read_weights(folder / name, device))
         except Exception as error:  # torch and safetensors raise nearly anything for a file that is damaged
-            raise InputError(f"{folder / name}: not the weights of this run ({' '.join(str(error).split())[:100]}); train it again") from None
+            raise InputError(f"{folder / name}: not the weights of this run ({printable(' '.join(str(error).split()))[:100]}); train it again") from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
     try:
         history = pd.read_json(folder / "metrics.jsonl", lines=True)

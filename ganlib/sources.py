@@ -20,6 +20,7 @@ SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "va
 LAYOUTS = ("expected SPLIT/DOMAIN/* (train, val, test; any two domain names), trainA trainB valA valB testA testB, "
            "or one folder for each domain")
 MAX_BYTES = 256 * 2**20     # of one file, as it unpacks
+MAX_DEPTH = 50              # of folders below that of the data set
 MANIFEST = "ganlib_manifest.csv"
 
 
@@ -37,16 +38,26 @@ def open_source(data):
     """The Source of a path, or of "hf:OWNER/NAME". InputError where there is none."""
     if str(data).startswith("hf:"):
         return open_hub(str(data)[3:])
-    path = Path(data).expanduser()
-    if path.is_dir():
-        return open_folder(path)
-    if not path.exists():
-        raise InputError(f"data {printable(path)}: no such folder or zip file; expected \"builtin\", a folder, a zip or "
-                         "hf:OWNER/NAME")
     try:
+        path = Path(data).expanduser()
+        kind = path.stat().st_mode
+    except (OSError, ValueError, RuntimeError) as error:    # ValueError: a name with a NUL; RuntimeError: ~ of a user who is not there
+        reason = error.strerror if isinstance(error, OSError) else printable(error)
+        raise InputError(f"data {shorten(data)}: no such folder or zip file ({reason}); expected \"builtin\", a folder, a zip or "
+                         "hf:OWNER/NAME") from None
+    if stat.S_ISDIR(kind):
+        return open_folder(path)
+    try:
+        if not stat.S_ISREG(kind):
+            raise ValueError("not a regular file")      # a pipe would be read forever
         return open_zip(path)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise InputError(f"data {printable(path)}: neither a folder nor a zip file that can be read ({error})") from None
+        raise InputError(f"data {shorten(data)}: neither a folder nor a zip file that can be read ({printable(error)})") from None
+
+
+def shorten(data):
+    """The name of a data set on one line, its end where it is long."""
+    return printable(data) if len(printable(data)) <= 300 else "..." + printable(data)[-300:]
 
 
 def open_folder(path):
@@ -62,8 +73,12 @@ def open_folder(path):
     for top, folders, names in os.walk(path, followlinks=True, onerror=failed):
         real[top] = os.path.realpath(top)
         above = [str(folder) for folder in Path(top).parents]
-        if real[top] in [real.get(folder) for folder in above]:
+        if any(Path(real[folder]).is_relative_to(real[top]) for folder in above if folder in real):
             refused.append((relative(top), "a link back to a folder that it lies in"))
+            folders.clear()
+            continue
+        if len(above) - len(path.parents) > MAX_DEPTH:
+            refused.append((relative(top), f"more than {MAX_DEPTH} folders deep"))
             folders.clear()
             continue
         folders.sort()
@@ -157,7 +172,10 @@ def open_hub(name):
         cell = raw[split][row][column]
         if cell is None:
             raise ValueError("no image in this row")
-        return cell["bytes"] or Path(cell["path"]).read_bytes()
+        path = Path(cell["path"] or "")
+        if not cell["bytes"] and not (path.is_file() and path.stat().st_size <= MAX_BYTES):
+            raise ValueError("no image in this row, and no file where it points")
+        return cell["bytes"] or path.read_bytes()
 
     identity = {split: table._fingerprint for split, table in splits.items()}
     return Source(name.rstrip("/").rpartition("/")[2], {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)

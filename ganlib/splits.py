@@ -100,6 +100,8 @@ def read_manifest(path, files, strict=True):
         return None
     again = "put it right, or delete it to split anew"
     try:
+        if not path.is_file():
+            raise ValueError("not a regular file")      # a pipe would be read forever
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         rows = dict(zip(table["file"], zip(table["sha256"], table["split"])))
     except (KeyError, ValueError, OSError) as error:
