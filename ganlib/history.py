@@ -21,12 +21,12 @@ WATCHED = ("step", "d_a", "d_b", "cycle")   # what watch reads of a step, and so
 
 
 class NotFinite(FloatingPointError):
-    """A loss or gradient that is not finite, of a step."""
+    """Losses or gradients of a step that are not finite."""
 
-    def __init__(self, step, split, name, value):
-        what = f"{split} loss {name}" if name in LOSSES else f"the gradient {name}"
-        super().__init__(f"step {step}: {what} is {value}; likely causes: rates that are too high (try lower lr_g and lr_d), or bfloat16 "
-                         "(try precision float32)")
+    def __init__(self, step, split, values):
+        terms = ", ".join(f"{name} {value}" for name, value in values.items())
+        super().__init__(f"step {step}: not finite in {split}: {terms}; likely causes: rates that are too high (try lower lr_g and lr_d), or "
+                         "bfloat16 (try precision float32)")
         self.step = step
 
 
@@ -58,7 +58,7 @@ class Log:
         try:
             if len(known) == self.length:
                 return [json.loads(line) for line in known.splitlines()]
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete checkpoint-*.pt beside it to train from the start")
 
@@ -67,7 +67,7 @@ class Log:
         self.kept.append((epoch, step, torch.stack([told[name] for name in LOSSES + GRADS])))
 
     def flush(self):
-        """Fetch the kept steps (means over all processes) and write them; NotFinite names the first value that is not finite."""
+        """Fetch the kept steps (means over all processes) and write them; NotFinite names the values that are not finite."""
         values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
         for (epoch, step, _), row in zip(self.kept, values):
             self.write("train", epoch, step, dict(zip(LOSSES + GRADS, row)))
@@ -75,9 +75,8 @@ class Log:
 
     def write(self, split, epoch, step, figures):
         """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
-        for name in LOSSES + GRADS:
-            if not math.isfinite(figures.get(name, 0.0)):
-                raise NotFinite(step, split, name, figures[name])
+        if bad := {name: figures[name] for name in LOSSES + GRADS if not math.isfinite(figures.get(name, 0.0))}:
+            raise NotFinite(step, split, bad)
         line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
         if split == "train" and step % self.stride:
             return line

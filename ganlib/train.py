@@ -20,7 +20,7 @@ from ganlib.config import claim_run_folder, read_job
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
-from ganlib.files import RUNS, InputError, locked, write_atomic
+from ganlib.files import RUNS, InputError, locked, printable, write_atomic
 from ganlib.history import LOSSES, Best, Log, NotFinite
 from ganlib.interrupt import Stop
 from ganlib.judge import Judge, generate
@@ -167,8 +167,9 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
         return score_run(load_run(folder, device), data, inception)
     started = time.perf_counter()
     torch.manual_seed(cfg.seed)
-    nets = lay_out(build_nets(cfg, device), device)
-    evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, precision_context(cfg.precision, device)[0])  # refuses a size now, not after the first epoch
+    with out_of_memory(cfg, accumulate, world_size()):
+        nets = lay_out(build_nets(cfg, device), device)
+        evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, precision_context(cfg.precision, device)[0])  # refuses a size now, not after the first epoch
     with Stop() as stop, locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
         if rank() == 0:
             claim_run_folder(folder, cfg, data.fingerprint)
@@ -327,6 +328,9 @@ def main(arguments=None):
         return 0
     except (InputError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as error:
+        print(f"error: {printable(error.filename or folder)[:300]}: {error.strerror}", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         print(f"error: interrupted; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)

@@ -1,0 +1,307 @@
+"""The fault campaign: trainings that are killed, starved of disk, stopped, given damaged files; each has to end as the undisturbed one.
+
+    python tests/faults.py              make faults: 120 kills, some minutes on two cores; prints a table, exit status 1 if anything was lost
+    python tests/faults.py --kills 3    a small one; tests/test_faults.py calls the same functions
+
+Each function does one kind of fault, raises AssertionError where something was lost, and returns (times tried, times survived).
+Trainings are forked from this process, which has everything imported and drawn, so that a kill costs a tenth of a second and not four.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import torch
+
+from ganlib import checkpoint, probe, runs, train
+from ganlib.config import TrainConfig
+from ganlib.data import load_domains
+from ganlib.files import InputError
+
+ROOM = (400, 1_200, 100_000, 450, 1_000, 1_400, 10_000, 200_000, 400_000, 700_000)     # bytes: for less than a config, a log, a checkpoint
+KEPT = {"config.json", "metrics.json", "metrics.jsonl", *runs.FILES}
+
+
+def load_faces():
+    """Built-in faces at 32 pixels, few enough for a training of a second."""
+    return load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
+
+
+def small(arch="cyclegan", steps=24, **values):
+    """A config of a training of a second or two, with a pool that is soon full and validations in the middle of a pass."""
+    return TrainConfig.from_recipe("default", **(dict(arch=arch, image_size=32, ngf=4, ndf=4, batch_size=2, steps=steps, epoch_steps=7,
+                                                      pool_size=5, precision="float32") | values))
+
+
+def start(cfg, faces, folder, said=os.devnull, limit=None, **given):
+    """Train in a process of its own, as `python -m ganlib.train` would; returns its number. limit: bytes that a file may have."""
+    sys.stdout.flush(), sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        with open(said, "w", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
+            torch.set_num_threads(1)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+            if limit:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            try:
+                train.fit(cfg, faces, folder, **({"resume": True, "checkpoint_seconds": 0} | given))
+                status = 0
+            except (InputError, FloatingPointError) as error:
+                print(f"error: {error}", flush=True)
+                status = 2
+            except KeyboardInterrupt:
+                status = 130
+    finally:
+        os._exit(status)
+
+
+def wait(pid):
+    """The exit status of a process of start; negative: the signal that it died of."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def content(folder):
+    """What has to be equal between two runs: all weights, the log, the test losses and scores."""
+    figures = json.loads((folder / "metrics.json").read_text())
+    return ([runs.read_weights(folder / name, "cpu") for name in runs.FILES], (folder / "metrics.jsonl").read_text(),
+            {name: figures[name] for name in ("test", "scores", "best_step", "warnings")})
+
+
+def assert_same(folder, whole):
+    """That a run equals the undisturbed one (see content), to the last bit, and that nothing else is left in its folder."""
+    (ours, *rest), (theirs, *expected) = content(folder), whole
+    for a, b in zip(ours, theirs):
+        assert a.keys() == b.keys() and all(torch.equal(a[net][key], b[net][key]) for net in a for key in b[net]), f"{folder}: other weights"
+    assert rest == expected, f"{folder}: another log or other scores"
+    left = {path.name for path in folder.iterdir()} - KEPT
+    assert not left, f"{folder}: left behind: {left}"
+
+
+def undisturbed(cfg, faces, folder):
+    """The content of a run that nothing happened to."""
+    assert wait(start(cfg, faces, folder)) == 0
+    return content(folder)
+
+
+def killed(faces, work, kills, seed=0, configs=None):
+    """kill -9 at random moments, each second one as soon as a file is being written, until so many have hit; every run then ends the same."""
+    draw, tried, in_writing = random.Random(seed), 0, 0
+    for name, cfg in (configs or {"CycleGAN": small(), "UVCGAN": small("uvcgan"), "no pool, no EMA": small(pool_size=0, ema=0.0)}).items():
+        begun = time.perf_counter()
+        whole = undisturbed(cfg, faces, work / f"{name}, whole")
+        seconds, hit, run = time.perf_counter() - begun, 0, 0
+        while hit < kills:
+            folder, run = work / f"{name}, killed {run}", run + 1
+            while True:
+                pid, until, writing = start(cfg, faces, folder), time.perf_counter() + draw.uniform(0.02, 0.6) * seconds, draw.random() < 0.5
+                while time.perf_counter() < until or writing and not list(folder.glob(".*.part")):
+                    time.sleep(0.0005)
+                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                        break
+                os.kill(pid, signal.SIGKILL)
+                status = wait(pid)
+                assert status in (0, -9), f"{folder}: exit status {status}"
+                in_writing += bool(list(folder.glob(".*.part")))
+                hit += status == -9
+                if status == 0 or hit >= kills:
+                    break
+            assert wait(start(cfg, faces, folder)) == 0
+            assert_same(folder, whole)
+        tried += hit
+    return tried, tried, f"{in_writing} of them while a file was written"
+
+
+def interrupted(faces, work, times, number):
+    """SIGTERM or SIGINT in the middle: it ends after the step under way, with a checkpoint and a word, and goes on from that very step."""
+    cfg, draw = small(steps=40), random.Random(number)
+    whole = undisturbed(cfg, faces, work / f"whole {number}")
+    for i in range(times):
+        folder, said = work / f"stopped {number} {i}", work / f"said {number} {i}"
+        pid = start(cfg, faces, folder, said, checkpoint_seconds=3600)
+        while not (folder / "metrics.jsonl.part").exists() or (folder / "metrics.jsonl.part").read_text().count("\n") < draw.randint(2, 20):
+            time.sleep(0.002)
+        os.kill(pid, number)
+        status, told = wait(pid), said.read_text()
+        assert status == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], (status, told)
+        step = int(told.split("stopped after step ")[1].split()[0])
+        assert checkpoint.read_state(checkpoint.find_checkpoints(folder)[0])["step"] == step
+        assert wait(start(cfg, faces, folder, said)) == 0 and f"going on from step {step} of 40" in said.read_text()
+        assert_same(folder, whole)
+    return times, times, "each went on from the step it was stopped after"
+
+
+def full_disk(faces, work, sizes):
+    """No room (a limit on the size of a file, of which some bytes are left for what it says): a line that names the path, status 2, and what was whole stays whole."""
+    cfg = small()
+    whole, where = undisturbed(cfg, faces, work / "whole, full disk"), set()
+    for size in sizes:
+        folder, said = work / f"full at {size}", work / f"said, full at {size}"
+        pid = start(cfg, faces, folder)
+        while not [path for path in checkpoint.find_checkpoints(folder) if path.name > "checkpoint-000000006"]:
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        wait(pid)
+        status = wait(start(cfg, faces, folder, said, limit=size))
+        told = said.read_text().splitlines()[-1]
+        assert status == 2 and "no space left to write it" in told and str(folder) in told, (size, status, told)
+        where.add(told.split(": no space")[0].rsplit("/", 1)[1].split("-")[0])
+        checkpoint.read_state(checkpoint.find_checkpoints(folder)[0])
+        assert wait(start(cfg, faces, folder)) == 0
+        assert_same(folder, whole)
+    return len(sizes), len(sizes), "full while writing " + ", ".join(sorted(where))
+
+
+def damaged(faces, work, times, seed=0):
+    """The newest checkpoint cut off, empty, with a bit turned over, of another version or not one at all: named, and the one before it is used."""
+    cfg, draw = small(), random.Random(seed)
+    whole = undisturbed(cfg, faces, work / "whole, damaged")
+    kinds = {"cut off": lambda data: data[:draw.randrange(100, len(data))], "empty": lambda data: b"", "checksum": lambda data: flip(data, draw),
+             "version 9": lambda data: data.replace(b"checkpoint 1 ", b"checkpoint 9 ", 1), "not a checkpoint": lambda data: b"\x80\x04N." * 30}
+    for i in range(times):
+        kind, folder, said = list(kinds)[i % len(kinds)], work / f"damaged {i}", work / f"said, damaged {i}"
+        pid = start(cfg, faces, folder)
+        while len(checkpoint.find_checkpoints(folder)) < 2:
+            time.sleep(0.001)
+        os.kill(pid, signal.SIGKILL)
+        wait(pid)
+        newest, before = checkpoint.find_checkpoints(folder)[:2]
+        newest.write_bytes(kinds[kind](newest.read_bytes()))
+        assert wait(start(cfg, faces, folder, said)) == 0, said.read_text()
+        assert f"{newest}: " in (told := said.read_text()) and kind in told and f"by {before.name}" in told, told
+        assert_same(folder, whole)
+    return times, times, "named, and the one before it used"
+
+
+def flip(data, draw):
+    """The bytes with one bit turned over, behind the first line."""
+    at = draw.randrange(data.index(b"\n") + 1, len(data))
+    return data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1:]
+
+
+def two_in_one_folder(faces, work, times):
+    """A second process in a run folder is refused with the first one's number; a dead one's lock holds nobody up."""
+    cfg = small(steps=60)
+    whole = undisturbed(cfg, faces, work / "whole, two")
+    for i in range(times):
+        folder, said = work / f"two {i}", work / f"said, two {i}"
+        first = start(cfg, faces, folder)
+        while not checkpoint.find_checkpoints(folder):
+            time.sleep(0.001)
+        assert wait(start(cfg, faces, folder, said)) == 2 and f"in use by process {first} on " in said.read_text(), said.read_text()
+        os.kill(first, signal.SIGKILL)
+        wait(first)
+        assert wait(start(cfg, faces, folder)) == 0
+        assert_same(folder, whole)
+    return times, times, "the second refused; a dead one's lock taken over"
+
+
+def two_processes(faces, work, kills):
+    """torchrun with two processes, the whole of it killed at random moments: the run ends as one of two processes that was left alone."""
+    cfg, draw = small(batch_size=4, steps=30), random.Random(0)
+    folders = [work / "two processes, whole", work / "two processes, killed"]
+    hit = 0
+    for folder in folders:
+        job = work / f"{folder.name}.yaml"
+        job.write_text(json.dumps({"train": {**vars(cfg), "image_size": 32}, "folder": str(folder), "data": faces.loaded | {"image_size": 32}}))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ganlib.train", str(job)]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        while folder is folders[1] and hit < kills:
+            ranks = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            while not checkpoint.find_checkpoints(folder):
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.5))
+            os.killpg(ranks.pid, signal.SIGKILL)
+            kill_children(ranks.pid, str(job))
+            ranks.wait()
+            hit += 1
+        subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert_same(folders[1], content(folders[0]))
+    return hit, hit, "to the last bit"
+
+
+def kill_children(pid, name):
+    """kill -9 of what torchrun started, which is in sessions of its own."""
+    for found in subprocess.run(["pgrep", "-f", name], capture_output=True, text=True).stdout.split():
+        if int(found) not in (pid, os.getpid()):
+            try:
+                os.kill(int(found), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def soak(faces, work, steps):
+    """Many steps at a tiny size: memory and file handles flat after the first tenth, log and checkpoints of bounded size."""
+    cfg = small(steps=steps, ngf=2, ndf=2, image_size=32, epoch_steps=max(1, steps // 40))
+    folder, seen = work / "soak", []
+    pid = start(cfg, faces, folder, checkpoint_seconds=2)
+    while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.5)
+        try:
+            memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+            handles = len(os.listdir(f"/proc/{pid}/fd"))
+            log = (folder / "metrics.jsonl.part").stat().st_size
+            seen.append((log, memory, handles, len(checkpoint.find_checkpoints(folder)), max((p.stat().st_size for p in checkpoint.find_checkpoints(folder)), default=0)))
+        except OSError:
+            pass    # between two files
+    assert wait(pid) == 0
+    size = (folder / "metrics.jsonl").stat().st_size
+    flat = [row for row in seen if row[0] > size / 10 and row[0] < size]
+    memory, handles, files = [[row[i] for row in flat] for i in (1, 2, 3)]
+    assert max(memory) <= 1.05 * memory[0], f"memory grew from {memory[0]:,} to {max(memory):,}"
+    assert max(handles) - min(handles) <= 2 and max(files) <= 2 + 1, (handles, files)
+    assert size < 20_000 * 400 + 40 * 600, size
+    whole = runs.load_run(folder)
+    assert len(whole.history) <= 20_000 + 41
+    return steps, steps, (f"memory {memory[0] / 2**20:.0f} to {max(memory) / 2**20:.0f} MiB, {max(handles)} handles at most, log {size / 1e6:.1f} MB, "
+                          f"checkpoints {max(row[4] for row in flat) / 1e3:.0f} kB")
+
+
+def main(arguments=None):
+    """Run the campaign in a temporary folder; prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=40, help="of each of three configs")
+    parser.add_argument("--times", type=int, default=10, help="of every other fault")
+    parser.add_argument("--soak", type=int, default=20_000, help="steps")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)    # more could not be forked
+    faces, rows, lost = load_faces(), [], 0
+    with tempfile.TemporaryDirectory(prefix="ganlib faults – ") as work:
+        probe.CACHE = Path(work) / "cache"
+        work, n = Path(work), options.times
+        train.fit(small(steps=1), faces, work / "first")       # trains the probe, and imports what is only imported when it is used
+        for name, fault in {
+                "kill -9 at random moments": lambda: killed(faces, work, options.kills), "SIGTERM": lambda: interrupted(faces, work, n, signal.SIGTERM),
+                "Ctrl-C": lambda: interrupted(faces, work, n, signal.SIGINT), "full disk": lambda: full_disk(faces, work, ROOM[:n]),
+                "damaged checkpoint": lambda: damaged(faces, work, n), "two processes in one folder": lambda: two_in_one_folder(faces, work, n),
+                "torchrun of two, kill -9": lambda: two_processes(faces, work, max(1, n // 3)), "soak, steps": lambda: soak(faces, work, options.soak)}.items():
+            begun = time.perf_counter()
+            try:
+                tried, survived, remark = fault()
+            except AssertionError as error:
+                tried, survived, remark, lost = "?", "?", f"LOST: {error}", lost + 1
+            rows.append((name, tried, survived, "nothing" if survived == tried != "?" else "see", remark, f"{time.perf_counter() - begun:.0f} s"))
+            print("| " + " | ".join(map(str, rows[-1])) + " |", flush=True)
+            for path in work.iterdir():
+                if path != probe.CACHE:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    print("| fault | tried | survived | lost | | time |\n|---|---|---|---|---|---|")
+    sys.exit(main())

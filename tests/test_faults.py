@@ -1,0 +1,269 @@
+"""Runs that are killed, stopped, starved and given damaged files: small pieces of the campaign in faults.py, and what it does not have."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from queue import Empty
+
+import faults
+import pytest
+import torch
+from jupyter_client.manager import start_new_kernel
+
+from ganlib import InputError, checkpoint, files, history, probe, runs, train
+from ganlib.data import pair_batches
+from ganlib.interrupt import Stop
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(faces, tmp_path_factory):
+    """The probe is trained and everything imported before processes are forked from this one."""
+    train.fit(faults.small(steps=1), faces, tmp_path_factory.mktemp("warm"))
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder with a name that a shell would trip over."""
+    (tmp_path / "Läufe, – 走 'x'").mkdir()
+    return tmp_path / "Läufe, – 走 'x'"
+
+
+def test_killed_at_random_moments(faces, work):
+    faults.killed(faces, work, 4, configs={"one": faults.small()})
+
+
+def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
+    faults.interrupted(faces, work, 1, signal.SIGTERM)
+    faults.interrupted(faces, work, 1, signal.SIGINT)
+
+
+def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
+    assert faults.full_disk(faces, work, faults.ROOM[:3])[2] == "full while writing checkpoint, config.json, metrics.jsonl.part"
+
+
+def test_damaged_checkpoint_is_named_and_the_one_before_it_used(faces, work):
+    faults.damaged(faces, work, 5)
+
+
+def test_second_process_in_a_run_folder_is_refused(faces, work):
+    faults.two_in_one_folder(faces, work, 1)
+
+
+def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
+    faults.soak(faces, work, 300)
+
+
+def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
+    (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"no whole checkpoint is left of this run; delete .*checkpoint-\*.pt to train from the start"):
+        train.fit(tiny(), faces, tmp_path, resume=True)
+    assert train.fit(tiny(), faces, tmp_path).metrics["resumed_at"] == []
+
+
+def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
+    stop_after(3, tiny(), faces, tmp_path / "one")
+    (tmp_path / "other").mkdir()
+    (found,) = [p for p in checkpoint.find_checkpoints(tmp_path / "one") if "3" in p.name]
+    (tmp_path / "other" / found.name).write_bytes(found.read_bytes())
+    with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
+        train.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
+    (tmp_path / "other/config.json").unlink()
+    with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .data_fingerprint"):
+        train.fit(tiny(), faces._replace(fingerprint="0" * 64, attributes=None, drawn=None), tmp_path / "other", resume=True)
+
+
+def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
+    """Train in this process and press Ctrl-C during step n."""
+    step_on, calls = train.train_step, []
+
+    def pressed(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == n:
+            signal.raise_signal(number)
+        return step_on(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "train_step", pressed)
+        train.fit(cfg, faces, folder, **given)
+
+
+def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path, capsys):
+    cfg = tiny(steps=9, epoch_steps=4)
+    whole = train.fit(cfg, faces, tmp_path / "whole")
+    stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
+    assert "stopped after step 5 of 9; resumed, it goes on from its last checkpoint" in capsys.readouterr().out
+    stop_after(1, cfg, faces, tmp_path / "run", resume=True)
+    assert len(checkpoint.find_checkpoints(tmp_path / "run")) == 2
+    again = train.fit(cfg, faces, tmp_path / "run", resume=True)
+    assert again.metrics["resumed_at"] == [5, 6]
+    faults.assert_same(tmp_path / "run", faults.content(whole.folder))
+
+
+def test_second_ctrl_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt):
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.asked == signal.SIGINT
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(10)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_stop_does_not_hide_an_error_and_leaves_other_threads_alone():
+    with pytest.raises(ZeroDivisionError):
+        with Stop():
+            signal.raise_signal(signal.SIGINT)
+            1 / 0
+    heard = []
+    thread = threading.Thread(target=lambda: heard.append(Stop().__enter__().before))
+    thread.start(), thread.join()
+    assert heard == [{}]
+
+
+def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
+    """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes the run."""
+    (work / "cell.py").write_text(f"""
+from pathlib import Path
+from ganlib import probe
+from ganlib.train import fit
+import faults
+probe.CACHE = Path({str(probe.CACHE)!r})
+folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=30), faults.load_faces()
+""")
+    manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})
+    try:
+        assert execute(client, (work / "cell.py").read_text())[0] == "ok"
+        client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
+        until(lambda: (work / "run/metrics.jsonl.part").exists() and (work / "run/metrics.jsonl.part").read_text().count("\n") > 3)
+        manager.interrupt_kernel()
+        status, said = answer(client)
+        assert status == "error" and "KeyboardInterrupt" in said and "stopped after step" in said
+        status, said = execute(client, "run = fit(cfg, faces, folder, resume=True)\nprint(run.metrics['resumed_at'])")
+        assert status == "ok" and "going on from step" in said
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert runs.load_run(work / "run").metrics["resumed_at"]
+
+
+def execute(client, code):
+    """(status, what it printed or raised) of a cell."""
+    client.execute(code)
+    return answer(client)
+
+
+def answer(client):
+    """See execute; of the cell that runs."""
+    said = ""
+    while True:
+        try:
+            message = client.get_iopub_msg(timeout=120)
+        except Empty:
+            raise AssertionError(f"no answer from the kernel; so far: {said}") from None
+        said += message["content"].get("text", "") + message["content"].get("ename", "")
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle" and said is not None:
+            reply = client.get_shell_msg(timeout=120)["content"]
+            return reply["status"], said
+
+
+def until(true, seconds=120):
+    """Wait for a function to be true."""
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("term, poison", [
+    ("g inf, cycle inf, grad_g", lambda g: {"cycle": g["cycle"] * math.inf, "g": g["g"] * math.inf}), ("g nan, grad_g nan", lambda g: {"g": g["g"] * math.nan}),
+    ("grad_g", lambda g: {"g": g["g"] + (g["g_adv"] - g["g_adv"].detach()).abs().sqrt()})])      # its slope at 0 is infinite, its value not
+def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(faces, tiny, tmp_path, monkeypatch, term, poison):
+    cfg, losses, calls, before = tiny(steps=20, epoch_steps=50), train.generator_losses, [], []
+
+    def poisoned(nets, *args):
+        calls.append(1)
+        if len(calls) == 5:     # the first call looks at sizes
+            before.extend(p.detach().clone() for net in nets for p in net.parameters())
+        g, fake_a, fake_b = losses(nets, *args)
+        return (g | poison(g) if len(calls) == 5 else g), fake_a, fake_b
+
+    monkeypatch.setattr(train, "generator_losses", poisoned)
+    with pytest.raises(history.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
+        train.fit(cfg, faces, tmp_path, checkpoint_seconds=0)
+    assert "\n" not in str(caught.value)
+    state = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
+    real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
+    assert torch.equal(state["real_a"], real_a) and torch.equal(state["real_b"], real_b)
+    (nets, kept), old = [(n, state["weights"][n]) for n in ("g_ab",)][0], iter(before)
+    assert all(torch.equal(value, next(old)) for value in kept.values()), "the weights are those before the step"
+    assert [p.name for p in checkpoint.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
+    monkeypatch.undo()
+    run = train.fit(cfg, faces, tmp_path, resume=True)
+    assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, monkeypatch):
+    def spoil(ema, net, decay, update=train.update_ema):
+        update(ema, net, decay)
+        next(ema.parameters()).data.view(-1)[0] = math.inf
+    monkeypatch.setattr(train, "update_ema", spoil)
+    with pytest.raises(FloatingPointError, match="step 1: a weight of ema_ab is not finite"):
+        train.fit(tiny(), faces, tmp_path)
+    assert not checkpoint.find_checkpoints(tmp_path) and not (tmp_path / "metrics.json").exists()
+
+
+def test_lock_holds_against_this_process_too_and_goes_with_its_block(tmp_path):
+    with files.locked(tmp_path / ".lock", "run folder x"):
+        with pytest.raises(InputError, match=rf"run folder x: in use by process {os.getpid()} on .*, since .*; wait until that has ended"):
+            with files.locked(tmp_path / ".lock", "run folder x"):
+                pass
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".lock").write_text("process 1 on elsewhere")      # of one that was killed
+    with files.locked(tmp_path / ".lock", "run folder x"):
+        assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
+    whole = train.fit(tiny(), faces, tmp_path / "whole")
+    backwards = iter(range(10**9, 0, -10**5))
+    monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
+    monkeypatch.setattr(time, "time_ns", lambda: next(backwards) * 10**9)
+    stop_after(3, tiny(), faces, tmp_path / "run", checkpoint_seconds=0)
+    for i, path in enumerate(checkpoint.find_checkpoints(tmp_path / "run")):
+        os.utime(path, (i, i))      # the newest has the oldest time
+    run = train.fit(tiny(), faces, tmp_path / "run", resume=True)
+    assert run.metrics["resumed_at"] == [3] and run.metrics["train_seconds"] >= 0
+    faults.assert_same(run.folder, faults.content(whole.folder))
+
+
+def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/run.*: cannot be written .Not a directory.; choose another folder, or set GANLIB_HOME"):
+        train.fit(tiny(), faces, tmp_path / "file" / "run")
+
+
+def test_read_only_source_tree_trains_where_ganlib_home_says(work):
+    """In a mount of its own, where the tree cannot be written."""
+    read_only = f"mount --bind '{files.ROOT}' '{files.ROOT}' && mount -o remount,ro,bind '{files.ROOT}' && "
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "sh", "-c", read_only + "true"], capture_output=True).returncode:
+        pytest.skip("mounts a folder read-only, for which one has to be root, outside of most containers")
+    (work / "run.yaml").write_text("train: {image_size: 32, ngf: 2, ndf: 2, steps: 2, batch_size: 2}\ndata: {builtin_a: 4, builtin_b: 4, builtin_eval: 2}")
+    command, env = ["unshare", "-m", "sh", "-c", read_only + 'exec "$@"', "sh", sys.executable, "-m", "ganlib.train", str(work / "run.yaml")], os.environ | {"GANLIB_HOME": ""}
+    refused = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "cannot be written" in refused.stderr, refused.stderr
+    done = subprocess.run(command, env=env | {"GANLIB_HOME": str(work / "home")}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list((work / "home/runs").glob("*/metrics.json"))
+
+
+def test_long_training_writes_no_more_than_so_many_lines(faces, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(history, "LINES", 4)
+    run = train.fit(tiny(steps=9), faces, tmp_path)
+    assert list(run.history[run.history.split == "train"].step) == [3, 6, 9]
