@@ -21,7 +21,7 @@ from ganlib.nets import build_ema, build_nets, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.reference import PlainPool, plain_copy, reference_step
 from ganlib.speed import WARM, CapturedStep, lay_out
-from ganlib.train import build_optimizers, precision_context, train_step
+from ganlib.train import LOSSES, build_optimizers, guard, precision_context, train_step
 
 GROWTH = {"batch_size": (1, 2, 4, 8, 16), "image_size": (32, 64, 96, 128), "ngf": (8, 16, 32, 64)}
 
@@ -112,7 +112,7 @@ def check(cfg, device, accumulate=1):
         fast, plain, found = make_fast(cfg, device, accumulate), make_plain(cfg, device, False), []
         for step in range(WARM + 2 if device.type == "cuda" else 1):
             ours, theirs = fast(), plain()
-            found.append(max(abs(float(ours[name] - theirs[name])) / abs(float(theirs[name])) for name in theirs))
+            found.append(max(abs(float(ours[name] - theirs[name])) / abs(float(theirs[name])) for name in LOSSES))
     return max(found[0], found[-1] / (1 if len(found) == 1 else 10))
 
 
@@ -141,6 +141,7 @@ def phases(cfg, device, steps):
         opt_g.zero_grad()
         g["g"].backward()
         lap("generators backward")
+        guard(opt_g)
         opt_g.step()
         set_trainable(nets[2:], True)
         lap("generators update")
@@ -152,6 +153,7 @@ def phases(cfg, device, steps):
         opt_d.zero_grad()
         (d["d_a"] + d["d_b"]).backward()
         lap("discriminators backward")
+        guard(opt_d)
         opt_d.step()
         lap("discriminators update")
         for ema, net in zip(emas, nets):
