@@ -3,6 +3,7 @@
 # make test     every test, the notebooks among them
 # make lab      JupyterLab on localhost
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
+# make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; a quarter of an hour
 # make constraints   the newest versions of all packages -> tests/constraints.txt
 # make audit         known vulnerabilities of the versions there
 # Each sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses the
@@ -21,6 +22,9 @@ compare: $(VENV)/installed
 
 test: $(VENV)/installed
 	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+
+faults: $(VENV)/installed
+	@$(VENV)/bin/python tests/faults.py
 
 # It asks for its token, and does not ask the network for news or newer versions of itself.
 lab: $(VENV)/installed
@@ -59,4 +63,4 @@ endef
 
 moved:
 
-.PHONY: report compare test lab notebooks constraints audit moved
+.PHONY: report compare test faults lab notebooks constraints audit moved

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 
-from ganlib.checkpoint import check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
+from ganlib.checkpoint import check_finite, describe_checkpoint, load_checkpoint, save_checkpoint, save_failure
 from ganlib.config import claim_run_folder, read_job
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float

@@ -201,7 +201,7 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
     state = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
     real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
     assert torch.equal(state["real_a"], real_a) and torch.equal(state["real_b"], real_b)
-    (nets, kept), old = [(n, state["weights"][n]) for n in ("g_ab",)][0], iter(before)
+    old, kept = iter(before), state["weights"]["g_ab"]
     assert all(torch.equal(value, next(old)) for value in kept.values()), "the weights are those before the step"
     assert [p.name for p in checkpoint.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
     monkeypatch.undo()

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganlib import InputError, decode, doctor, probe
+from ganlib import InputError, doctor, probe
 from ganlib.config import RECIPES, TrainConfig, claim_run_folder, load_config, read_job
 from ganlib.data import load_domains
 from ganlib.report import NOTEBOOKS, default_parameters, plan

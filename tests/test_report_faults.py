@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 from test_report import started_on_bench, wait_for
 
-from ganlib import files, report
+from ganlib import files, report, steps
 from ganlib.render import render
 from ganlib.report import main
 
@@ -45,7 +45,7 @@ def bench(tmp_path, monkeypatch):
     for name in ("one", "two", "three"):
         write_notebook(tmp_path, name, "print(steps)")
     monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(report, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(steps, "PACKAGE", tmp_path / "package")
 
     def settings(*notebooks, **common):
         content = {"notebooks": list(notebooks or ("one", "two", "three")), "common": common}
@@ -134,7 +134,7 @@ def test_resume_notices_changed_data_but_not_the_manifest_that_a_notebook_writes
     pack = lambda: kind == "zip" and shutil.make_archive(data, "zip", data)    # noqa: E731
     pack()
     path = data if kind == "folder" else data.with_suffix(".zip")
-    manifest = path / report.MANIFEST if kind == "folder" else Path(f"{path}.{report.MANIFEST}")
+    manifest = path / steps.MANIFEST if kind == "folder" else Path(f"{path}.{report.MANIFEST}")
     quick["one"] = lambda: manifest.write_text("split")
     arguments = bench("one", "two", data=str(path))
     assert main(arguments) == 0
