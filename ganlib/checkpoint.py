@@ -17,6 +17,7 @@ from ganlib.files import InputError, write_atomic
 from ganlib.nets import load_weights, pack_weights
 
 MAGIC, VERSION = "ganlib checkpoint", 1
+LOG = "metrics.jsonl.part"      # the log of a run that is not finished
 
 
 class Damaged(Exception):
@@ -28,30 +29,34 @@ def find_checkpoints(folder):
     return sorted(Path(folder).glob("checkpoint-*.pt"), reverse=True)
 
 
-def save_checkpoint(folder, step, cfg, fingerprint, parts, tally, log_bytes):
+def save_checkpoint(folder, step, cfg, fingerprint, parts, tally, log):
     """Write the state after a step, whole or not at all, and keep the one before it. parts: (nets, emas, opts, schedules, pools, best);
-    tally: what is counted over the run; log_bytes: length of the log so far. FloatingPointError where a weight is not finite."""
+    tally: what is counted over the run; log: Log.state. FloatingPointError where a weight is not finite."""
     nets, emas, opts, schedules, pools, best = parts
     path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(nets, emas)
     check_finite(weights, step)
     write_state(path, {
         "step": step, "config": plain_config(cfg) | {"data_fingerprint": fingerprint}, "weights": weights, "optimizers": [opt.state_dict() for opt in opts],
         "schedules": [{"last_epoch": schedule.last_epoch, "_last_lr": [float(lr) for lr in schedule.get_last_lr()]} for schedule in schedules],
-        "pools": [pool.state_dict() for pool in pools], "best": vars(best), "tally": tally, "log_bytes": log_bytes, **random_states()})
+        "pools": [pool.state_dict() for pool in pools], "best": vars(best), "tally": tally, "log": log, **random_states()})
     others = [other for other in find_checkpoints(folder) if other != path]
     for other in [other for other in others if other > path] + [other for other in others if other < path][1:]:   # newer: damaged ones, passed over
         other.unlink()
 
 
 def save_failure(folder, error, batch, cfg, parts):
-    """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say where: the batch of that step, and the state
-    before it (guard saw to that; running means and rates have gone on)."""
+    """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say where: its batch and the state, of a training
+    step that before it (guard saw to that; running means and rates have gone on)."""
     nets, emas, opts, _, _, _ = parts
     path = Path(folder) / f"failed-step-{error.step:09}.pt"
-    if rank() == 0:
-        write_state(path, {"step": error.step, "error": str(error), "config": plain_config(cfg), "real_a": batch[0], "real_b": batch[1],
-                           "weights": pack_weights(nets, emas), "optimizers": [opt.state_dict() for opt in opts]})
-    error.args = (f"{error}; its batch and the state before it are in {path} (checkpoint.read_state)",)
+    told = f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are in {path} (checkpoint.read_state)"
+    try:
+        if rank() == 0:
+            write_state(path, {"step": error.step, "error": str(error), "config": plain_config(cfg), "real_a": batch[0], "real_b": batch[1],
+                               "weights": pack_weights(nets, emas), "optimizers": [opt.state_dict() for opt in opts]})
+    except (InputError, OSError) as trouble:
+        told = f"its batch and state could not be kept ({trouble})"
+    error.args = (f"{error}; {told}",)
 
 
 def check_finite(weights, step):
@@ -102,13 +107,15 @@ def read_state(path, device="cpu"):
 
 
 def load_checkpoint(folder, device, cfg, fingerprint, parts):
-    """Put the newest whole checkpoint of a run folder into a run's parts; returns (step, tally, log_bytes), or (0, None, 0) where there is
-    none. Says which are damaged, and where the run goes on. InputError where none is whole, and for another run's."""
+    """Put the newest whole checkpoint of a run folder, with a log as it knows it, into a run's parts; returns (step, tally, bytes of the log),
+    or (0, None, 0) where there is none. Says which are damaged, and where the run goes on. InputError where none is whole, and for another
+    run's."""
     nets, emas, opts, schedules, pools, best = parts
     found, say = find_checkpoints(folder), print if rank() == 0 else lambda text: None
     for path in found:
         try:
             state = read_state(path, device)
+            check_log(folder, state.get("log"))
             break
         except Damaged as error:
             say(f"warning: {path}: {error}; the one before it is tried")
@@ -136,10 +143,22 @@ def load_checkpoint(folder, device, cfg, fingerprint, parts):
     except Exception as error:  # torch raises nearly anything
         raise InputError(f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start") from None
     say(f"going on from step {state['step']} of {cfg.steps}, by {path.name}")
-    return state["step"], state["tally"], state["log_bytes"]
+    return state["step"], state["tally"], state["log"]["bytes"]
+
+
+def check_log(folder, known):
+    """Damaged unless the log of a run begins with what a checkpoint knows of it."""
+    path = Path(folder) / LOG
+    try:
+        content = path.read_bytes()[:known["bytes"]]
+    except (OSError, TypeError, KeyError):
+        content = b""
+    if not known or hashlib.sha256(content).hexdigest() != known.get("sha256"):
+        raise Damaged(f"its log {LOG} is shorter than it was, or another one")
 
 
 def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
-    found = find_checkpoints(folder)
-    return f"resumed, it goes on from its last checkpoint, {found[0]}" if found else "it had no checkpoint yet; start it again"
+    if found := find_checkpoints(folder):
+        return f"resumed, it goes on from its last checkpoint, {found[0]}"
+    return "it is trained to its end; started again, it is only scored" if (Path(folder) / "metrics.json").exists() else "it had no checkpoint yet; start it again"

@@ -159,7 +159,13 @@ def claim_run_folder(folder, cfg, fingerprint):
     path = Path(folder) / "config.json"
     mine = json.loads(json.dumps(asdict(cfg) | {"data_fingerprint": fingerprint}))
     if path.exists():
-        show_difference(f"run folder {folder}", read_json(path), mine)
+        try:
+            theirs = read_json(path)
+        except InputError:
+            if not list(Path(folder).glob("checkpoint-*.pt")):      # which have the config too
+                raise
+            theirs = mine
+        show_difference(f"run folder {folder}", theirs, mine)
     write_atomic(path, json.dumps(mine, indent=1))
 
 

@@ -4,6 +4,8 @@ Each has its part of every batch and all else alike: networks (torch's Distribut
 means, pools. So a run does not depend on how many there are, but for rounding.
 """
 
+import ctypes
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -63,13 +66,11 @@ def any_of(flag, device):
 
 def agree(**values):
     """InputError unless every process has the same values."""
-    everyones = [values]
-    if world_size() > 1:
-        everyones = [None] * world_size()
-        dist.all_gather_object(everyones, values)
-    for name in values:
-        if len({str(theirs[name]) for theirs in everyones}) > 1:
-            raise InputError(f"{name}: differs between processes ({', '.join(str(theirs[name])[:16] for theirs in everyones)}); "
+    for name, value in values.items():
+        mine = torch.frombuffer(bytearray(hashlib.sha256(str(value).encode()).digest()), dtype=torch.uint8)
+        mine = mine.cuda() if dist.is_initialized() and dist.get_backend() == "nccl" else mine
+        if not torch.equal(gather(mine), mine.repeat(world_size())):
+            raise InputError(f"{name}: differs between processes (process {rank()} has {str(value)[:100]}); "
                              "expected the same data and the same run folder on every machine")
 
 
@@ -132,24 +133,37 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
         feed.touch()
         threads = max(1, (os.cpu_count() or 1) // processes)
         env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed)}
-        with open(said, "w") as out:
+        with open(said, "w") as out, open(said) as heard:
             ranks = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-                                      "-m", "ganlib.train", str(path)], env=env, stdout=out, stderr=subprocess.STDOUT)
+                                      "-m", "ganlib.train", str(path)], env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
             try:
                 while ranks.poll() is None:
                     time.sleep(0.2)
+                    tell(heard)
                     told = [json.loads(line) for line in feed.read_text().splitlines(keepends=True) if line.endswith("\n")]
                     if steps := [update["step"] for update in told if update["unit"] == "steps" and update["steps"] == cfg.steps]:
                         progress.update(steps[-1])
             finally:
-                if ranks.poll() is None:    # they end with a checkpoint
+                if ranks.poll() is None:    # they end with a checkpoint; torchrun waits for them half a minute at most
                     ranks.terminate()
-                    ranks.wait()
-                    print(describe_checkpoint(folder))
+                while ranks.poll() is None:
+                    with suppress(KeyboardInterrupt):
+                        ranks.wait()
+                tell(heard)
         lines = said.read_text().splitlines()
-    for line in dict.fromkeys(line for line in lines if line.startswith("warning: ")):
-        print(line)
     if ranks.returncode:
         told = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), None)
         raised = next((line for line in reversed(lines) if "Error" in line.split(":")[0]), "it said nothing")
         raise InputError(told or f"{processes} processes: one of them was lost ({raised[:200]}); {describe_checkpoint(folder)}")
+
+
+def tell(heard):
+    """Print the lines in a file of several processes' output that a user would have seen from one."""
+    for line in heard:
+        if line.startswith(("warning: ", "going on ", "stopped after ")):
+            print(line, end="", flush=True)
+
+
+def end_with_parent():
+    """Have Linux send SIGTERM to this process when the one that started it has died."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

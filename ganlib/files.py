@@ -43,7 +43,7 @@ def explain(error, path, needed=None):
         facts += ["the limit is that of a single file, ulimit -f"] if error.errno == errno.EFBIG else []
         raise InputError(f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; free some space and run again") from None
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder, or set GANLIB_HOME to one for runs and cache") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder (--out of a report), or set GANLIB_HOME to one for runs and cache") from None
     raise error
 
 
@@ -85,7 +85,7 @@ def locked(path, what):
     """Hold the lock file `path` while the block runs, for `what` (in words). InputError names who holds it already; a lock whose process is
     dead holds nobody up. On a file system without locks there is none."""
     path = Path(path)
-    while True:
+    for _ in range(10):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", errors="replace")
@@ -99,7 +99,10 @@ def locked(path, what):
             file.close()
             raise InputError(f"{what}: in use by {holder}; wait until that has ended, or choose another folder") from None
         except OSError:
-            break
+            print(f"warning: {path}: this file system has no locks; see to it that nobody else works there")
+            file.close()
+            yield
+            return
         with suppress(OSError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):    # and not one that its holder has just removed
                 break

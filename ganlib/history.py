@@ -1,5 +1,6 @@
 """What a training writes and keeps as it goes: its log, line by line, and its best weights."""
 
+import hashlib
 import json
 import math
 import os
@@ -10,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from ganlib.checkpoint import LOG
 from ganlib.distributed import mean, rank
-from ganlib.files import InputError, explain
+from ganlib.files import explain
 from ganlib.nets import pack_weights
 
 LOSSES = ("g", "g_adv", "cycle", "idt", "d_a", "d_a_real", "d_a_fake", "d_b", "d_b_real", "d_b_fake")
@@ -27,21 +29,23 @@ class NotFinite(FloatingPointError):
         terms = ", ".join(f"{name} {value}" for name, value in values.items())
         super().__init__(f"step {step}: not finite in {split}: {terms}; likely causes: rates that are too high (try lower lr_g and lr_d), or "
                          "bfloat16 (try precision float32)")
-        self.step = step
+        self.step, self.split = step, split
 
 
 class Log:
     """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written as they come, by one process."""
 
     def __init__(self, folder, steps, length=0):
-        self.path, self.length, self.kept, self.stride = Path(folder) / "metrics.jsonl.part", length, [], -(-steps // LINES)
-        self.train, self.val = {name: array("d") for name in WATCHED}, {}
+        self.path, self.length, self.kept, self.stride = Path(folder) / LOG, length, [], -(-steps // LINES)
+        self.train, self.val, self.sha256 = {name: array("d") for name in WATCHED}, {}, hashlib.sha256()
 
     def __enter__(self):
         try:
-            if self.length:     # of a run that goes on: what was written after its checkpoint is trained again
-                for line in self.read():
-                    self.remember(line)
+            if self.length and rank() == 0:     # of a run that goes on: what was written after its checkpoint is trained again
+                known = self.path.read_bytes()[:self.length]
+                for line in known.splitlines():
+                    self.remember(json.loads(line))
+                self.sha256.update(known)
                 os.truncate(self.path, self.length)
             self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
         except OSError as error:
@@ -51,16 +55,6 @@ class Log:
     def __exit__(self, *error):
         with suppress(OSError):     # what could not be written has been told by write
             self.file.close()
-
-    def read(self):
-        """The lines that the checkpoint knows of; InputError where they are no longer there."""
-        known = self.path.read_bytes()[:self.length] if self.path.exists() else b""
-        try:
-            if len(known) == self.length:
-                return [json.loads(line) for line in known.splitlines()]
-        except (ValueError, RecursionError):
-            pass
-        raise InputError(f"{self.path}: shorter or other than its checkpoint says; delete checkpoint-*.pt beside it to train from the start")
 
     def keep(self, epoch, step, told):
         """Keep a step's losses and gradients on the device until the next flush."""
@@ -74,16 +68,18 @@ class Log:
         self.kept = []
 
     def write(self, split, epoch, step, figures):
-        """Write one line now: the losses, and whatever else there is. Returns it as a dict."""
+        """Write one line now: the losses, and whatever else there is that is finite (no KID is, of images that are all alike). Returns it as a
+        dict."""
         if bad := {name: figures[name] for name in LOSSES + GRADS if not math.isfinite(figures.get(name, 0.0))}:
             raise NotFinite(step, split, bad)
-        line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items()}
+        line = {"split": split, "epoch": epoch, "step": step} | {name: round(value, 6) for name, value in figures.items() if math.isfinite(value)}
         if split == "train" and step % self.stride:
             return line
         text = json.dumps(line) + "\n"
         try:
             self.file.write(text)
             self.file.flush()
+            self.sha256.update(text.encode())
         except OSError as error:
             explain(error, self.path, len(text))
         self.remember(line)
@@ -101,13 +97,14 @@ class Log:
         """What watch.warn looks at: a row for each written step, and the last validation."""
         return pd.concat([pd.DataFrame(self.train).assign(split="train"), pd.DataFrame([self.val] if self.val else [])], ignore_index=True)
 
-    def size(self):
-        """Bytes that are safely in the file."""
+    def state(self):
+        """What is now safely in the file: {"bytes", "sha256"}."""
         try:
-            os.fsync(self.file.fileno())
+            if rank() == 0:
+                os.fsync(self.file.fileno())
         except OSError as error:
             explain(error, self.path)
-        return self.path.stat().st_size
+        return {"bytes": self.path.stat().st_size if rank() == 0 else 0, "sha256": self.sha256.hexdigest()}
 
 
 class Best:

@@ -3,19 +3,22 @@
 import signal
 import threading
 
+from ganlib.distributed import world_size
+
 
 class Stop:
     """While the block runs the first SIGINT or SIGTERM only sets `asked`; it is raised again as the block ends. A second one is not kept
-    waiting. In a thread that is not the main one signals are left as they are."""
+    waiting, but where several processes train: there one signal may come by two ways. A signal that is ignored stays so, and in a thread that
+    is not the main one all are left as they are."""
 
     def __enter__(self):
         self.asked, self.before = None, {}
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM)}
+            self.before = {number: signal.signal(number, self.hear) for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def hear(self, number, _):
-        if self.asked:
+        if self.asked and world_size() == 1:
             self.give_back()
             signal.raise_signal(number)
         self.asked = number

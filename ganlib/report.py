@@ -280,7 +280,8 @@ def end_notebook(ended):
     started = descendants()
     for pid, parent in started.items():
         if parent == os.getpid():
-            os.kill(pid, signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
     ended.wait(PATIENCE)
     kill(started | descendants())
     ended.wait(PATIENCE)

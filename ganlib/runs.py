@@ -66,6 +66,11 @@ def read_weights(path, device):
     return weights
 
 
+def is_finished(folder):
+    """Whether a folder holds a run that was trained to its end (its scores may be missing)."""
+    return all((Path(folder) / name).exists() for name in ("metrics.json", *FILES))
+
+
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
     folder, device = Path(folder), torch.device(device) if device else default_device()

@@ -141,10 +141,7 @@ def phases(cfg, device, steps):
         opt_g.zero_grad()
         g["g"].backward()
         lap("generators backward")
-        guard(opt_g)
-        opt_g.step()
         set_trainable(nets[2:], True)
-        lap("generators update")
         old_a, old_b = pools[0].swap(fake_a), pools[1].swap(fake_b)
         lap("pools")
         with amp:
@@ -153,7 +150,9 @@ def phases(cfg, device, steps):
         opt_d.zero_grad()
         (d["d_a"] + d["d_b"]).backward()
         lap("discriminators backward")
-        guard(opt_d)
+        guard((opt_g, opt_d), g | d)
+        opt_g.step()
+        lap("generators update")
         opt_d.step()
         lap("discriminators update")
         for ema, net in zip(emas, nets):

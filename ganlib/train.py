@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
@@ -15,20 +15,20 @@ import torch
 import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 
-from ganlib.checkpoint import check_finite, describe_checkpoint, load_checkpoint, save_checkpoint, save_failure
-from ganlib.config import claim_run_folder, read_job
+from ganlib.checkpoint import check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
+from ganlib.config import claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
 from ganlib.files import RUNS, InputError, locked, printable, write_atomic
-from ganlib.history import LOSSES, Best, Log, NotFinite
+from ganlib.history import GRADS, LOSSES, Best, Log, NotFinite
 from ganlib.interrupt import Stop
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
-from ganlib.runs import load_run, save_weights, score_run
+from ganlib.runs import is_finished, load_run, save_weights, score_run
 from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
@@ -39,7 +39,7 @@ LOSS_PAIRS = 16  # of them, those whose losses it takes: a loss costs eight time
 
 
 def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_losses, discriminator_losses), parts=1):
-    """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4 and appendix 7.1).
+    """One update of the generators and of the discriminators, on fakes from before it (Zhu et al. 2017, section 4 and appendix 7.1).
 
     real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of the batch that are computed one
     after another, their gradients added, which takes less memory. Returns detached losses by name, and the sizes of the gradients. `reference` has it plain.
@@ -54,8 +54,6 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
         (g["g"] / parts).backward()
         told.append(g)
         fakes.append((fake_a.detach(), fake_b.detach()))
-    grad_g = guard(opt_g)
-    opt_g.step()
 
     set_trainable(nets[2:], True)
     old_a, old_b = [pool.swap(torch.cat(fake)) for pool, fake in zip(pools, zip(*fakes))]
@@ -65,17 +63,19 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
             d = losses[1](nets, *batch)
         ((d["d_a"] + d["d_b"]) / parts).backward()
         told[i] |= d
-    grad_d = guard(opt_d)
+    told = guard(opts, {name: sum(part[name].detach() for part in told) / parts for name in told[0]})
+    opt_g.step()    # only now, as the fakes were made before: a step is taken as a whole or not at all
     opt_d.step()
-    return {name: sum(part[name].detach() for part in told) / parts for name in told[0]} | {"grad_g": grad_g, "grad_d": grad_d}
+    return told
 
 
-def guard(opt):
-    """The size of the gradient that opt is about to step by. If it is not finite no optimizer of the run steps, now and from then on: the
-    weights stay as they were before that step, on a GPU too, which the host does not wait for."""
-    size = get_total_norm([p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None])
-    opt.found_inf.add_(~size.isfinite()).clamp_(max=1)
-    return size
+def guard(opts, losses):
+    """Losses with the sizes of the gradients beside them. If any of these is not finite no optimizer steps, now and from then on: weights stay
+    as they were before this step, on a GPU too, which the host does not wait for."""
+    sizes = [get_total_norm([p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None]) for opt in opts]
+    told = losses | dict(zip(GRADS, sizes))
+    opts[0].found_inf.add_(~torch.stack(list(told.values())).isfinite().all()).clamp_(max=1)
+    return told
 
 
 def build_optimizers(nets, cfg):
@@ -145,11 +145,11 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
     the means with the lowest KID so far are kept. Then tests and scores (inception:
     by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
-    machine. A finished run of the same config in the folder is replaced when this one is finished.
+    machine. A finished run of the same config in the folder is replaced when this one is finished, an unfinished one at once.
 
-    resume: go on from the folder's newest whole checkpoint, if it has one; the run is then the one that was never interrupted, to the
-    last bit on a CPU. One is written after the first step and then checkpoint_seconds apart, and when Ctrl-C, Jupyter's stop button
-    or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that are computed one after another, the same step in less
+    resume: go on from the folder's newest whole checkpoint instead, if it has one, or with the scores; the run is then the one that was
+    never interrupted, to the last bit on a CPU. Checkpoints are written after the first step and then checkpoint_seconds apart, and when
+    Ctrl-C, Jupyter's stop button or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that are computed one after another, the same step in less
     memory. processes: how many train together on this machine, each with a GPU of its own if there are any. Where torchrun started
     several, each calls fit and trains on its part of each batch; the first one writes.
 
@@ -165,21 +165,24 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
             raise InputError(f"device {device}: {processes} processes train on {default_device().type}; leave device out")
         launch(cfg, data, folder, processes, accumulate, resume)
         return score_run(load_run(folder, device), data, inception)
+    if resume and is_finished(folder) and "scores" not in read_json(folder / "metrics.json"):
+        claim_run_folder(folder, cfg, data.fingerprint)     # raises if it is another one's
+        return reopen(folder, data, inception, device) if rank() == 0 else None
     started = time.perf_counter()
     torch.manual_seed(cfg.seed)
     with out_of_memory(cfg, accumulate, world_size()):
         nets = lay_out(build_nets(cfg, device), device)
         evaluate(nets, Pair(data.val.a[:1], data.val.b[:1]), cfg, precision_context(cfg.precision, device)[0])  # refuses a size now, not after the first epoch
-    with Stop() as stop, locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
+    with locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
         if rank() == 0:
             claim_run_folder(folder, cfg, data.fingerprint)
             clear(folder, checkpoints=not resume)
-        train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, stop, started)
+        train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started)
     return score_run(load_run(folder, device), data, inception) if rank() == 0 else None
 
 
-def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, stop, started):
-    """What fit does while it holds the folder. Ends early, with a checkpoint, where stop.asked."""
+def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started):
+    """What fit does while it holds the folder."""
     amp, precision = precision_context(cfg.precision, device)
     judge = Judge(data, "val", limit=VAL_PAIRS, device=device) if rank() == 0 else None
     emas = [build_ema(net) for net in nets[:2]]
@@ -199,7 +202,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size()))
     epoch_steps, log_every = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size), LOG_EVERY if device.type == "cuda" else 1
 
-    with Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
+    with Stop() as stop, Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
         tick, saved = time.perf_counter(), -math.inf
         for step in range(begun + 1, cfg.steps + 1):
             for pool in pools:
@@ -222,7 +225,8 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 if end and rank() == 0:
                     best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
             except NotFinite as error:
-                save_failure(folder, error, next(pair_batches(data.train, cfg.batch_size, cfg.seed, device, error.step - 1)), cfg, parts)
+                batch = pair_batches(data.train, cfg.batch_size, cfg.seed, "cpu", error.step - 1) if error.split == "train" else fixed_batches(judge.pair, LOSS_PAIRS, "cpu")
+                save_failure(folder, error, next(batch), cfg, parts)
                 raise
             if end and rank() == 0:
                 for kind, text in warn(log.table(), cfg.steps, judge.untranslated).items():
@@ -231,13 +235,16 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                         print(f"warning: {tally['warnings'][kind]}")
                 tick = lap(tally, "checks", tick)
             ending = any_of(stop.asked, device)
-            if rank() == 0 and step < cfg.steps and (ending or tick - saved >= checkpoint_seconds):
-                save_checkpoint(folder, step, cfg, data.fingerprint, parts, tally | {"wall": tally["wall"] + tick - started}, log.size())
+            if rank() == 0 and (ending or step < cfg.steps and tick - saved >= checkpoint_seconds):
+                save_checkpoint(folder, step, cfg, data.fingerprint, parts, tally | {"wall": tally["wall"] + tick - started}, log.state())
                 saved = tick = lap(tally, "checkpoints", tick)
-            if ending and step < cfg.steps:
+            if ending:
                 if rank() == 0:
                     print(f"stopped after step {step} of {cfg.steps}; {describe_checkpoint(folder)}", flush=True)
-                return
+                break
+        known = log.state()     # all of it is on disk
+    if begun < cfg.steps and ending:
+        raise KeyboardInterrupt     # where the signal came to another process, or its handler raises nothing
 
     if rank() > 0:
         return
@@ -249,9 +256,10 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
         "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
     check_finite(pack_weights(nets, emas), cfg.steps)
+    (folder / "metrics.json").unlink(missing_ok=True)   # of a run before this one, whose files are about to be replaced
     save_weights(folder / "best.safetensors", best.weights)
     save_weights(folder / "weights.safetensors", pack_weights(nets, emas))
-    write_atomic(folder / "metrics.jsonl", log.path.read_bytes())
+    write_atomic(folder / "metrics.jsonl", log.path.read_bytes()[:known["bytes"]])
     figures["wall_seconds"] = round(tally["wall"] + time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))    # with it the run is finished, and until then it can go on
     clear(folder, checkpoints=True)
@@ -264,11 +272,22 @@ def lap(tally, name, since):
     return now
 
 
+def reopen(folder, data, inception=None, device=None):
+    """A finished Run, scored if it is not yet, and without what a process has left that was killed as it finished it."""
+    run = load_run(folder, device)
+    old = [path for path in find_checkpoints(folder) if path.stat().st_mtime <= (folder / "metrics.json").stat().st_mtime]
+    if old or list(folder.glob(".*")):
+        with suppress(InputError), locked(folder / ".lock", f"run folder {folder}"):      # not where somebody trains it anew, nor where it is read only
+            clear(folder, checkpoints=bool(old))
+    return score_run(run, data, inception)
+
+
 def clear(folder, checkpoints):
     """Take away what writers that were killed have left and, if asked, all that a run goes on from."""
     for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", "metrics.jsonl.part") if checkpoints else ())):
         for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+            if not Path("/proc", path.name.split(".")[-2]).exists():    # the writer of a .NAME.PID.part
+                path.unlink(missing_ok=True)
 
 
 def check_fit(cfg, data, accumulate, processes):
@@ -293,9 +312,9 @@ def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1,
     checkpoint if it was interrupted (unless resume is False). One that was scored by another protocol (without Inception, by another probe) is
     scored again. processes: how many train it together."""
     folder = Path(runs) / cfg.name(data.fingerprint)
-    if not (folder / "metrics.json").exists():
+    if not is_finished(folder):
         return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)
-    return score_run(load_run(folder), data, inception)
+    return reopen(folder, data, inception)
 
 
 def main(arguments=None):
@@ -315,10 +334,10 @@ def main(arguments=None):
         except TypeError as error:
             raise InputError(f"{options.config}: data: {str(error).split('() ')[-1]}") from None
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        if (folder / "metrics.json").exists() and job["resume"]:
+        if is_finished(folder) and job["resume"]:
             claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's
             if rank() == 0:
-                score_run(load_run(folder), data, job["inception"] and find_inception(job["inception"]))     # it may have been ended before that
+                reopen(folder, data, job["inception"] and find_inception(job["inception"]))     # it may have been ended before it was scored
                 print(f"{folder}: finished before; delete it to train again")
             return 0
         run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]),

@@ -1,5 +1,6 @@
 """Runs that are killed, stopped, starved and given damaged files: small pieces of the campaign in faults.py, and what it does not have."""
 
+import errno
 import math
 import os
 import shutil
@@ -36,7 +37,7 @@ def work(tmp_path):
 
 
 def test_killed_at_random_moments(faces, work):
-    faults.killed(faces, work, 4, configs={"one": faults.small()})
+    faults.killed(faces, work, 6, configs={"one": faults.small()})
 
 
 def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
@@ -45,7 +46,7 @@ def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
 
 
 def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
-    assert faults.full_disk(faces, work, faults.ROOM[:3])[2] == "full while writing checkpoint, config.json, metrics.jsonl.part"
+    assert faults.full_disk(faces, work, faults.ROOM[:3])[1] == "full while writing checkpoint, config.json, metrics.jsonl.part"
 
 
 def test_damaged_checkpoint_is_named_and_the_one_before_it_used(faces, work):
@@ -54,6 +55,10 @@ def test_damaged_checkpoint_is_named_and_the_one_before_it_used(faces, work):
 
 def test_second_process_in_a_run_folder_is_refused(faces, work):
     faults.two_in_one_folder(faces, work, 1)
+
+
+def test_two_processes_killed_and_ended_by_sigterm_go_on_to_the_same_run(faces, work):
+    faults.two_processes(faces, work, 2)
 
 
 def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
@@ -71,7 +76,8 @@ def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, 
     stop_after(3, tiny(), faces, tmp_path / "one")
     (tmp_path / "other").mkdir()
     (found,) = [p for p in checkpoint.find_checkpoints(tmp_path / "one") if "3" in p.name]
-    (tmp_path / "other" / found.name).write_bytes(found.read_bytes())
+    for path in (found, found.with_name(checkpoint.LOG)):
+        (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
         train.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
     (tmp_path / "other/config.json").unlink()
@@ -135,13 +141,13 @@ from ganlib import probe
 from ganlib.train import fit
 import faults
 probe.CACHE = Path({str(probe.CACHE)!r})
-folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=30), faults.load_faces()
+folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), faults.load_faces()
 """)
     manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})
     try:
         assert execute(client, (work / "cell.py").read_text())[0] == "ok"
         client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
-        until(lambda: (work / "run/metrics.jsonl.part").exists() and (work / "run/metrics.jsonl.part").read_text().count("\n") > 3)
+        faults.until(lambda: faults.steps_logged(work / "run") > 3)
         manager.interrupt_kernel()
         status, said = answer(client)
         assert status == "error" and "KeyboardInterrupt" in said and "stopped after step" in said
@@ -168,17 +174,9 @@ def answer(client):
         except Empty:
             raise AssertionError(f"no answer from the kernel; so far: {said}") from None
         said += message["content"].get("text", "") + message["content"].get("ename", "")
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle" and said is not None:
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
             reply = client.get_shell_msg(timeout=120)["content"]
             return reply["status"], said
-
-
-def until(true, seconds=120):
-    """Wait for a function to be true."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("term, poison", [
@@ -197,7 +195,7 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
     monkeypatch.setattr(train, "generator_losses", poisoned)
     with pytest.raises(history.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
         train.fit(cfg, faces, tmp_path, checkpoint_seconds=0)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "the state before that step" in str(caught.value)
     state = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
     real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
     assert torch.equal(state["real_a"], real_a) and torch.equal(state["real_b"], real_b)
@@ -245,7 +243,7 @@ def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypat
 
 def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file/run.*: cannot be written .Not a directory.; choose another folder, or set GANLIB_HOME"):
+    with pytest.raises(InputError, match="file/run.*: cannot be written .Not a directory.; choose another folder .*, or set GANLIB_HOME"):
         train.fit(tiny(), faces, tmp_path / "file" / "run")
 
 
@@ -267,3 +265,96 @@ def test_long_training_writes_no_more_than_so_many_lines(faces, tiny, tmp_path, 
     monkeypatch.setattr(history, "LINES", 4)
     run = train.fit(tiny(steps=9), faces, tmp_path)
     assert list(run.history[run.history.split == "train"].step) == [3, 6, 9]
+
+
+def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path, monkeypatch):
+    cfg, losses, calls, before = tiny(steps=20, epoch_steps=50), train.discriminator_losses, [], {}
+
+    def poisoned(nets, *args):
+        calls.append(1)
+        d = losses(nets, *args)
+        if len(calls) == 5:
+            before.update({name: [p.detach().clone() for p in net.parameters()] for name, net in nets._asdict().items()})
+            d = d | {"d_a": d["d_a"] * math.nan}
+        return d
+
+    monkeypatch.setattr(train, "discriminator_losses", poisoned)
+    with pytest.raises(history.NotFinite, match="step 4: not finite in train: d_a nan, grad_d nan"):
+        train.fit(cfg, faces, tmp_path)
+    weights = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")["weights"]
+    for name, old in before.items():
+        assert all(torch.equal(a, b) for a, b in zip(weights[name].values(), old, strict=True)), f"{name} has taken the step"
+
+
+def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
+    figures = dict.fromkeys(train.LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
+    monkeypatch.setattr(train, "validate", lambda *args: figures)
+    run = train.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
+    assert run.metrics["best_step"] == 6 and "kid_a" not in run.history and "NaN" not in (run.folder / "metrics.jsonl").read_text()
+    figures |= {"cycle": math.inf}
+    with pytest.raises(history.NotFinite, match="step 3: not finite in val: cycle inf.* the state after that step are in"):
+        train.fit(tiny(epoch_steps=3), faces, tmp_path / "broken")
+    state = checkpoint.read_state(tmp_path / "broken/failed-step-000000003.pt")
+    assert torch.equal(state["real_a"], faces.val.a.float() / 127.5 - 1)
+
+
+def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch):
+    def poisoned(nets, *args, losses=train.generator_losses):
+        g, fake_a, fake_b = losses(nets, *args)
+        return g | {"g": g["g"] * math.nan}, fake_a, fake_b
+
+    monkeypatch.setattr(train, "generator_losses", poisoned)
+    monkeypatch.setattr(checkpoint, "write_atomic", lambda path, *content: files.explain(OSError(errno.ENOSPC, "full"), path))
+    with pytest.raises(history.NotFinite, match="step 1: not finite in train: g nan.*could not be kept .*no space left"):
+        train.fit(tiny(), faces, tmp_path)
+
+
+def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny, tmp_path, monkeypatch, capsys):
+    cfg = tiny(steps=4)
+    whole = train.fit(cfg, faces, tmp_path / "whole")
+    stop_after(4, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
+    assert "stopped after step 4 of 4" in capsys.readouterr().out
+
+    def pressed(*args):
+        raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train, "score_run", pressed)
+        train.fit(cfg, faces, tmp_path / "run", resume=True)
+    assert "scores" not in (tmp_path / "run/metrics.json").read_text()
+    assert checkpoint.describe_checkpoint(tmp_path / "run") == "it is trained to its end; started again, it is only scored"
+    (tmp_path / "run/checkpoint-000000001.pt").write_bytes(b"left by one that was killed as it finished")
+    os.utime(tmp_path / "run/checkpoint-000000001.pt", (1, 1))
+    monkeypatch.setattr(train, "train_step", None)      # not one step is taken again
+    train.fit(cfg, faces, tmp_path / "run", resume=True)
+    faults.assert_same(tmp_path / "run", faults.content(whole.folder))
+
+
+def test_signal_that_is_ignored_stays_so(faces, tiny, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_path):
+    old = train.fit(tiny(steps=1), faces, tmp_path / "run")
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        stop_after(1, tiny(steps=1), faces, old.folder)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsys):
+    cfg = tiny(steps=8)
+    whole = train.fit(cfg, faces, tmp_path / "whole")
+    stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=0)
+    log = tmp_path / "run" / checkpoint.LOG
+    log.write_bytes(log.read_bytes()[:-3])
+    (tmp_path / "run/config.json").write_text("")       # the checkpoints have it too
+    train.fit(cfg, faces, tmp_path / "run", resume=True)
+    assert "its log metrics.jsonl.part is shorter than it was, or another one; the one before it is tried\ngoing on from step 4 of 8" in capsys.readouterr().out
+    faults.assert_same(tmp_path / "run", faults.content(whole.folder))

@@ -134,7 +134,7 @@ def test_resume_notices_changed_data_but_not_the_manifest_that_a_notebook_writes
     pack = lambda: kind == "zip" and shutil.make_archive(data, "zip", data)    # noqa: E731
     pack()
     path = data if kind == "folder" else data.with_suffix(".zip")
-    manifest = path / steps.MANIFEST if kind == "folder" else Path(f"{path}.{report.MANIFEST}")
+    manifest = path / steps.MANIFEST if kind == "folder" else Path(f"{path}.{steps.MANIFEST}")
     quick["one"] = lambda: manifest.write_text("split")
     arguments = bench("one", "two", data=str(path))
     assert main(arguments) == 0
@@ -234,9 +234,9 @@ def test_second_interrupt_ends_at_once(bench, tmp_path):
     assert process.poll() is None       # it waits for the notebook
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130 and time.monotonic() - begun < 2
+    assert process.wait(60) == 130 and time.monotonic() - begun < 4      # and not PATIENCE
     assert not list((tmp_path / "out").glob("report*"))
-    wait_for(lambda: gone(tmp_path / "pid") and gone(tmp_path / "child"), 2)
+    wait_for(lambda: gone(tmp_path / "pid") and gone(tmp_path / "child"))
 
 
 def test_killed_kernel_fails_its_notebook_alone(bench, tmp_path, capsys):

@@ -468,7 +468,7 @@ def answer(url):
 
 
 def test_lab_listens_on_localhost_and_asks_for_its_token(tmp_path):
-    made = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    made = subprocess.run(["make", "-n", "--no-print-directory", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
     assert "--ip 127.0.0.1" in made and "token" not in made and "password" not in made and "disable_check_xsrf" not in made
     command = made.replace(".venv/bin/python", sys.executable).split()
     assert command[:3] == [sys.executable, "-m", "jupyterlab"] and command[-1] == "notebooks"

@@ -180,7 +180,7 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
     assert sorted(p.name for p in (tmp_path / "broken").iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
 
 
-def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_none(faces, tiny, tmp_path, monkeypatch):
+def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_none(faces, tiny, tmp_path, monkeypatch, capsys):
     cfg, validated, told = tiny(steps=6, epoch_steps=2), train.validate, []
 
     def stopped(*args):
@@ -194,8 +194,9 @@ def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_n
         train.fit(cfg, faces, tmp_path)
     whole = (tmp_path / "metrics.jsonl.part").read_text()
     (tmp_path / "metrics.jsonl.part").write_text(whole[:50])
-    with pytest.raises(InputError, match="metrics.jsonl.part: shorter or other than its checkpoint says; delete checkpoint-"):
+    with pytest.raises(InputError, match="no whole checkpoint is left of this run; delete .*checkpoint-"):
         train.fit(cfg, faces, tmp_path, resume=True)
+    assert "its log metrics.jsonl.part is shorter than it was, or another one" in capsys.readouterr().out
     assert (tmp_path / "metrics.jsonl.part").read_text() == whole[:50]
     with pytest.raises(Stop):
         train.fit(cfg, faces, tmp_path)
