@@ -3,7 +3,7 @@
 # make test     every test, the notebooks among them
 # make lab      JupyterLab on localhost
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
-# make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; a quarter of an hour
+# make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; half an hour
 # make constraints   the newest versions of all packages -> tests/constraints.txt
 # make audit         known vulnerabilities of the versions there
 # Each sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses the
