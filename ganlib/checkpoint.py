@@ -118,10 +118,11 @@ def load_checkpoint(folder, device, cfg, fingerprint, parts):
             check_log(folder, state.get("log"))
             break
         except Damaged as error:
-            say(f"warning: {path}: {error}; the one before it is tried")
+            say(f"warning: {path}: {error}{'; the one before it is tried' if path != found[-1] else ''}")
     else:
         if found:
-            raise InputError(f"{found[0]}: no whole checkpoint is left of this run; delete {Path(folder) / 'checkpoint-*.pt'} to train from the start")
+            raise InputError(f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put back what was damaged ({LOG} belongs "
+                             f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start")
         return 0, None, 0
     show_difference(path, state.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint})
     try:
@@ -160,5 +161,5 @@ def check_log(folder, known):
 def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
     if found := find_checkpoints(folder):
-        return f"resumed, it goes on from its last checkpoint, {found[0]}"
+        return f"started again, it goes on from its last checkpoint, {found[0]}"
     return "it is trained to its end; started again, it is only scored" if (Path(folder) / "metrics.json").exists() else "it had no checkpoint yet; start it again"

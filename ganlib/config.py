@@ -171,7 +171,8 @@ def claim_run_folder(folder, cfg, fingerprint):
 
 def show_difference(name, theirs, mine):
     """Raise InputError unless two dicts, that of the file `name` and that of the run to train, are the same."""
-    changed = [f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
+    changed = [f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)" if key == "data_fingerprint" else
+               f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
                for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
     if changed:
         raise InputError(f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one")

@@ -15,11 +15,11 @@ FEED = "GANLIB_PROGRESS"  # environment: a file that takes a JSON line an update
 class Progress:
     """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done.
 
-    folder: the run that is trained, for the report. Work of fewer than LEAST images is not worth a line. in_cell: not for work
+    folder: the run that is trained, for the report. initial: steps that were done before. Work of fewer than LEAST images is not worth a line. in_cell: not for work
     that is done on the first call only, as a cell's outputs are to be as many on the next."""
 
-    def __init__(self, label, steps, folder=None, unit="steps", in_cell=True):
-        self.in_cell = in_cell
+    def __init__(self, label, steps, folder=None, unit="steps", in_cell=True, initial=0):
+        self.in_cell, self.initial = in_cell, initial
         self.label, self.steps, self.folder, self.unit, self.started = label, steps, folder, unit, time.perf_counter()
         self.done, self.shown = 0, 0.0
 
@@ -29,7 +29,7 @@ class Progress:
         if self.in_cell and not self.feed and not self.silent and "ipykernel" in sys.modules:
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)
-        self.update(0)
+        self.update(self.initial)
         return self
 
     def add(self, n=1):
@@ -47,11 +47,11 @@ class Progress:
         if self.feed:
             with suppress(OSError), open(self.feed, "a") as file:      # a full disk ends no training by this
                 print(json.dumps({"label": self.label, "step": step, "steps": self.steps, "seconds": seconds,
-                                  "folder": self.folder and str(self.folder), "unit": self.unit}), file=file)
+                                  "folder": self.folder and str(self.folder), "unit": self.unit, "initial": self.initial}), file=file)
         elif self.cell:
-            self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds, self.unit)}, raw=True)
+            self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds, self.unit, self.initial)}, raw=True)
         elif sys.stderr.isatty():
-            print("\r" + meter(self.label, step, self.steps, seconds, self.unit), end="\033[K", file=sys.stderr, flush=True)
+            print("\r" + meter(self.label, step, self.steps, seconds, self.unit, self.initial), end="\033[K", file=sys.stderr, flush=True)
 
     def __exit__(self, *error):
         if self.cell:
@@ -60,6 +60,6 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def meter(label, step, steps, seconds, unit="steps"):
+def meter(label, step, steps, seconds, unit="steps", initial=0):
     """One line of text: label, bar, steps done, time taken, time left, steps per second."""
-    return tqdm.format_meter(step, steps, seconds, ncols=100, prefix=label, unit=f" {unit}")
+    return tqdm.format_meter(step, steps, seconds, ncols=100, prefix=label, unit=f" {unit}", initial=initial)

@@ -199,7 +199,7 @@ def run(entries, out, title, resume=False):
             print(f"error: {entry['name']}: {entry['error']}", file=sys.stderr)
     if stop:
         raise KeyboardInterrupt(*stop.args[:1] or [signal.SIGINT], f"{len(ended)} of {len(entries)} notebooks are in {printable(page)}"
-                                + (", report.html is left as it was" if page != report else "") + "; --resume runs the rest, finished trainings are kept")
+                                + (", report.html is left as it was" if page != report else "") + "; --resume runs the rest, and trainings go on where they were")
     print(f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: {printable(report)}")
     return failed
 
@@ -342,7 +342,7 @@ def progress_line(label, feed, seen, begun):
     if not told or told[-1]["step"] == told[-1]["steps"]:
         return f"{label}  running for {time.perf_counter() - begun:.0f} s"
     last = told[-1]
-    return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"], last["unit"])
+    return f"{label}  " + meter(last["label"], last["step"], last["steps"], last["seconds"], last["unit"], last.get("initial", 0))
 
 
 def leave(status):

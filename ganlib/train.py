@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 
-from ganlib.checkpoint import check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
+from ganlib.checkpoint import LOG, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.config import claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
@@ -42,7 +42,8 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
     """One update of the generators and of the discriminators, on fakes from before it (Zhu et al. 2017, section 4 and appendix 7.1).
 
     real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of the batch that are computed one
-    after another, their gradients added, which takes less memory. Returns detached losses by name, and the sizes of the gradients. `reference` has it plain.
+    after another, their gradients added, which takes less memory. Returns detached losses and sizes of the gradients by name. `reference` has
+    it plain.
     """
     opt_g, opt_d = opts
     told, fakes = [], []
@@ -143,15 +144,14 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
-    the means with the lowest KID so far are kept. Then tests and scores (inception:
-    by an Inception too). A warning is printed when it comes up. On a CPU the same call gives the same numbers on the same
-    machine. A finished run of the same config in the folder is replaced when this one is finished, an unfinished one at once.
+    the means with the lowest KID so far are kept. Then tests and scores (inception: by an Inception too). A warning is printed when it
+    comes up. On a CPU the same call gives the same numbers on the same machine. A finished run of the same config in the folder is replaced when this one is finished, an unfinished one at once.
 
     resume: go on from the folder's newest whole checkpoint instead, if it has one, or with the scores; the run is then the one that was
     never interrupted, to the last bit on a CPU. Checkpoints are written after the first step and then checkpoint_seconds apart, and when
-    Ctrl-C, Jupyter's stop button or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that are computed one after another, the same step in less
-    memory. processes: how many train together on this machine, each with a GPU of its own if there are any. Where torchrun started
-    several, each calls fit and trains on its part of each batch; the first one writes.
+    Ctrl-C, Jupyter's stop button or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that
+    are computed one after another, the same step in less memory. processes: how many train together on this machine, each with a GPU of
+    its own if there are any. Where torchrun started several, each calls fit and trains on its part of each batch; the first one writes.
 
     Raises InputError for a folder of another config or data set, one that another process trains in, images of another size than the
     config's, a size that the networks cannot take, a batch that cannot be split, too little memory, and a disk that is full; NotFinite (a
@@ -202,8 +202,8 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size()))
     epoch_steps, log_every = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size), LOG_EVERY if device.type == "cuda" else 1
 
-    with Stop() as stop, Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder) as progress, out_of_memory(cfg, accumulate, world_size()):
-        tick, saved = time.perf_counter(), -math.inf
+    with Stop() as stop, Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder, initial=begun) as progress, out_of_memory(cfg, accumulate, world_size()):
+        tick, saved, progress.silent = time.perf_counter(), -math.inf, progress.silent or rank() > 0
         for step in range(begun + 1, cfg.steps + 1):
             for pool in pools:
                 pool.draw(cfg.batch_size, device)
@@ -275,7 +275,7 @@ def lap(tally, name, since):
 def reopen(folder, data, inception=None, device=None):
     """A finished Run, scored if it is not yet, and without what a process has left that was killed as it finished it."""
     run = load_run(folder, device)
-    old = [path for path in find_checkpoints(folder) if path.stat().st_mtime <= (folder / "metrics.json").stat().st_mtime]
+    old = [path for path in (*find_checkpoints(folder), folder / LOG) if path.exists() and path.stat().st_mtime <= (folder / "metrics.json").stat().st_mtime]
     if old or list(folder.glob(".*")):
         with suppress(InputError), locked(folder / ".lock", f"run folder {folder}"):      # not where somebody trains it anew, nor where it is read only
             clear(folder, checkpoints=bool(old))
@@ -284,7 +284,7 @@ def reopen(folder, data, inception=None, device=None):
 
 def clear(folder, checkpoints):
     """Take away what writers that were killed have left and, if asked, all that a run goes on from."""
-    for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", "metrics.jsonl.part") if checkpoints else ())):
+    for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", LOG) if checkpoints else ())):
         for path in folder.glob(pattern):
             if not Path("/proc", path.name.split(".")[-2]).exists():    # the writer of a .NAME.PID.part
                 path.unlink(missing_ok=True)
@@ -351,12 +351,10 @@ def main(arguments=None):
     except OSError as error:
         print(f"error: {printable(error.filename or folder)[:300]}: {error.strerror}", file=sys.stderr, flush=True)
         return 2
-    except KeyboardInterrupt:
-        print(f"error: interrupted; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
-        return 130
-    except ProcessLost as error:
-        print(f"error: {error}; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
-        return 143
+    except (KeyboardInterrupt, ProcessLost) as error:
+        if rank() == 0:     # the others do not know whether it has written the checkpoint yet
+            print(f"error: {error if str(error) else 'interrupted'}; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}", file=sys.stderr, flush=True)
+        return 130 if isinstance(error, KeyboardInterrupt) else 143
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL", "onnection"))
         if world_size() == 1 or not lost:

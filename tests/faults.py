@@ -318,8 +318,7 @@ def main(arguments=None):
     kills, n, lost, beside = options.kills, options.times, 0, None
     if options.soak and (kills or n):   # it takes as long as all the others, and one core
         beside = subprocess.Popen([sys.executable, __file__, "--kills", "0", "--times", "0", "--soak", str(options.soak)], stdout=subprocess.PIPE, text=True)
-    else:
-        print("| fault | times tried | survived | lost | | time |\n|---|---|---|---|---|---|", flush=True)
+    print("| fault | times tried | survived | lost | | time |\n|---|---|---|---|---|---|", flush=True)
     torch.set_num_threads(1)    # more could not be forked
     faces = load_faces()
     with tempfile.TemporaryDirectory(prefix="ganlib faults – ") as work:

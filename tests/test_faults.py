@@ -67,7 +67,7 @@ def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
 
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"no whole checkpoint is left of this run; delete .*checkpoint-\*.pt to train from the start"):
+    with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
         train.fit(tiny(), faces, tmp_path, resume=True)
     assert train.fit(tiny(), faces, tmp_path).metrics["resumed_at"] == []
 
@@ -81,7 +81,7 @@ def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, 
     with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
         train.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
     (tmp_path / "other/config.json").unlink()
-    with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .data_fingerprint"):
+    with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .other images .data_fingerprint"):
         train.fit(tiny(), faces._replace(fingerprint="0" * 64, attributes=None, drawn=None), tmp_path / "other", resume=True)
 
 
@@ -104,7 +104,7 @@ def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path
     cfg = tiny(steps=9, epoch_steps=4)
     whole = train.fit(cfg, faces, tmp_path / "whole")
     stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
-    assert "stopped after step 5 of 9; resumed, it goes on from its last checkpoint" in capsys.readouterr().out
+    assert "stopped after step 5 of 9; started again, it goes on from its last checkpoint" in capsys.readouterr().out
     stop_after(1, cfg, faces, tmp_path / "run", resume=True)
     assert len(checkpoint.find_checkpoints(tmp_path / "run")) == 2
     again = train.fit(cfg, faces, tmp_path / "run", resume=True)

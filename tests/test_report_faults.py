@@ -177,7 +177,7 @@ def test_interrupt_keeps_what_has_ended_and_a_whole_report(bench, quick, tmp_pat
     assert page.count('<span class="failed">') == 2 and '<span class="failed">not run' in page and '<span class="failed">interrupted' in page
     assert sorted(p.name for p in out.iterdir()) == ["one.ipynb", "report.html", "steps.json"]
     assert capsys.readouterr().err == (f"interrupted: 1 of 3 notebooks are in {out}/report.html; --resume runs the rest, "
-                                       "finished trainings are kept\n")
+                                       "and trainings go on where they were\n")
     del quick["two"]
     assert reasons(bench(), capsys) == [KEPT, "running: missing", "running: missing"]
     whole = (out / "report.html").read_text()
@@ -218,7 +218,7 @@ def test_interrupt_of_a_kernel_reports_what_it_showed_and_leaves_no_process(benc
     wait_for((tmp_path / "pid").exists)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == status and errors.startswith("interrupted: 0 of 2") and errors.count("\n") == 1
+    assert process.returncode == status and errors.splitlines()[-1].startswith("interrupted: 0 of 2")     # a kernel may say that it was
     page = (tmp_path / "out/report.html").read_text()
     assert "shown before" in page and "<pre>in the middle" in page and "has not been run" in page
     assert gone(tmp_path / "pid") and gone(tmp_path / "child")

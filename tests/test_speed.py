@@ -194,7 +194,7 @@ def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_n
         train.fit(cfg, faces, tmp_path)
     whole = (tmp_path / "metrics.jsonl.part").read_text()
     (tmp_path / "metrics.jsonl.part").write_text(whole[:50])
-    with pytest.raises(InputError, match="no whole checkpoint is left of this run; delete .*checkpoint-"):
+    with pytest.raises(InputError, match="of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-"):
         train.fit(cfg, faces, tmp_path, resume=True)
     assert "its log metrics.jsonl.part is shorter than it was, or another one" in capsys.readouterr().out
     assert (tmp_path / "metrics.jsonl.part").read_text() == whole[:50]
@@ -250,7 +250,7 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
     finally:
         ranks.kill()
     assert ranks.returncode != 0
-    assert "error: a process of this training was lost; resumed, it goes on from its last checkpoint" in said
+    assert "error: a process of this training was lost; started again, it goes on from its last checkpoint" in said
     assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 0
 
 
