@@ -41,7 +41,7 @@ constraints:
 	  $(VENV)/newest/bin/python -m pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/newest/constraints.txt && \
 	mv $(VENV)/newest/constraints.txt tests/constraints.txt; status=$$?; rm -rf $(VENV)/newest; exit $$status
 
-# Known vulnerabilities of these versions; asks pypi.org.
+# Known vulnerabilities of these versions; asks the package index.
 audit: $(VENV)/installed
 	@$(RUN) venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet pip-audit
 	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/constraints.txt

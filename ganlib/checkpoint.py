@@ -6,12 +6,11 @@ so that there is another one where the last is damaged; the best weights so far 
 
 import hashlib
 import io
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from ganlib.config import show_difference
+from ganlib.config import plain_config, show_difference
 from ganlib.distributed import rank
 from ganlib.files import InputError, write_atomic
 from ganlib.nets import load_weights, pack_weights
@@ -69,11 +68,6 @@ def check_finite(weights, step):
 def random_states():
     """Torch's random states; pools and batches have their own, which depend on the seed alone."""
     return {"rng": torch.get_rng_state()} | ({"rng_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
-
-
-def plain_config(cfg):
-    """A TrainConfig as a dict that JSON would give back."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(cfg).items()}
 
 
 def write_state(path, state):

@@ -157,7 +157,7 @@ def check_value(name, value, like):
 def claim_run_folder(folder, cfg, fingerprint):
     """Write config.json into a run folder, new or of the same config and data; else InputError shows the difference."""
     path = Path(folder) / "config.json"
-    mine = json.loads(json.dumps(asdict(cfg) | {"data_fingerprint": fingerprint}))
+    mine = plain_config(cfg) | {"data_fingerprint": fingerprint}
     if path.exists():
         try:
             theirs = read_json(path)
@@ -167,6 +167,11 @@ def claim_run_folder(folder, cfg, fingerprint):
             theirs = mine
         show_difference(f"run folder {folder}", theirs, mine)
     write_atomic(path, json.dumps(mine, indent=1))
+
+
+def plain_config(cfg):
+    """A TrainConfig as a dict of what JSON and YAML have."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(cfg).items()}
 
 
 def show_difference(name, theirs, mine):

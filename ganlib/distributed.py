@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,8 +22,11 @@ import torch.distributed as dist
 from torch import nn
 import yaml
 
+from ganlib.config import plain_config
 from ganlib.files import InputError
 from ganlib.progress import FEED, Progress
+
+LIBC = ctypes.CDLL(None)
 
 
 def rank():
@@ -125,7 +127,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many")
     from ganlib.checkpoint import describe_checkpoint       # which imports this module
-    job = {"train": {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(cfg).items()}, "data": data.loaded,
+    job = {"train": plain_config(cfg), "data": data.loaded,
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
@@ -166,4 +168,4 @@ def tell(heard):
 
 def end_with_parent():
     """Have Linux send SIGTERM to this process when the one that started it has died."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    LIBC.prctl(1, signal.SIGTERM)

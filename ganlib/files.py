@@ -84,7 +84,7 @@ def sync_folder(folder):
 def locked(path, what):
     """Hold the lock file `path` while the block runs, for `what` (in words). InputError names who holds it already; a lock whose process is
     dead holds nobody up. On a file system without locks there is none."""
-    path = Path(path)
+    path, file = Path(path), None
     for _ in range(10):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,15 +98,17 @@ def locked(path, what):
             holder = printable(file.read().strip()[:200]) or "another process"
             file.close()
             raise InputError(f"{what}: in use by {holder}; wait until that has ended, or choose another folder") from None
-        except OSError:
-            print(f"warning: {path}: this file system has no locks; see to it that nobody else works there")
-            file.close()
-            yield
-            return
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):    # and not one that its holder has just removed
-                break
+        except OSError:     # it has no locks
+            pass
+        else:
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):    # and not one that its holder has just removed
+                    break
         file.close()
+    if file.closed:
+        print(f"warning: {path}: no lock is to be had on this file system; see to it that nobody else works there")
+        yield
+        return
     try:
         with suppress(OSError):     # on a full disk the holder has no name
             file.truncate(0)

@@ -24,6 +24,7 @@ from threading import Event, Thread
 
 import nbformat
 import papermill
+import psutil
 from nbclient.exceptions import DeadKernelError
 
 from ganlib.config import check_value, parse_yaml, read_yaml, shown
@@ -277,40 +278,28 @@ def explain_failure(error, path):
 def end_notebook(ended):
     """End the notebook that runs (until the event): its cell is interrupted, so that what it has shown is written; what is left then
     is killed."""
-    started = descendants()
-    for pid, parent in started.items():
-        if parent == os.getpid():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
+    me = psutil.Process()
+    started = me.children(recursive=True)
+    for child in me.children():
+        with suppress(psutil.NoSuchProcess):
+            child.send_signal(signal.SIGINT)
     ended.wait(PATIENCE)
-    kill(started | descendants())
+    kill({*started, *me.children(recursive=True)})
     ended.wait(PATIENCE)
 
 
-def descendants():
-    """{pid: pid of its parent} of the processes below this one."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):     # it has ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [os.getpid()]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return {pid: parents[pid] for pid in found[1:]}
-
-
-def kill(pids):
+def kill(processes):
     """Kill processes; those that have ended are passed over."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @contextmanager
 def stoppable():
     """The first Ctrl-C or SIGTERM raises KeyboardInterrupt with its number; the second ends this process and what it started at once."""
     def second(number, frame):
-        kill(descendants())
+        kill(psutil.Process().children(recursive=True))
         os._exit(128 + number)
 
     def first(number, frame):

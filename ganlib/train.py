@@ -145,7 +145,8 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
     the means with the lowest KID so far are kept. Then tests and scores (inception: by an Inception too). A warning is printed when it
-    comes up. On a CPU the same call gives the same numbers on the same machine. A finished run of the same config in the folder is replaced when this one is finished, an unfinished one at once.
+    comes up. On a CPU the same call gives the same numbers on the same machine. A finished run of the same config in the folder is
+    replaced when this one is finished, an unfinished one at once.
 
     resume: go on from the folder's newest whole checkpoint instead, if it has one, or with the scores; the run is then the one that was
     never interrupted, to the last bit on a CPU. Checkpoints are written after the first step and then checkpoint_seconds apart, and when
@@ -242,7 +243,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 if rank() == 0:
                     print(f"stopped after step {step} of {cfg.steps}; {describe_checkpoint(folder)}", flush=True)
                 break
-        known = log.state()     # all of it is on disk
+        written = log.state()   # all of it is on disk
     if begun < cfg.steps and ending:
         raise KeyboardInterrupt     # where the signal came to another process, or its handler raises nothing
 
@@ -259,7 +260,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     (folder / "metrics.json").unlink(missing_ok=True)   # of a run before this one, whose files are about to be replaced
     save_weights(folder / "best.safetensors", best.weights)
     save_weights(folder / "weights.safetensors", pack_weights(nets, emas))
-    write_atomic(folder / "metrics.jsonl", log.path.read_bytes()[:known["bytes"]])
+    write_atomic(folder / "metrics.jsonl", log.path.read_bytes()[:written["bytes"]])
     figures["wall_seconds"] = round(tally["wall"] + time.perf_counter() - started, 2)
     write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))    # with it the run is finished, and until then it can go on
     clear(folder, checkpoints=True)

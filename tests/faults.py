@@ -21,6 +21,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import psutil
 import torch
 
 from ganlib import checkpoint, probe, runs, train
@@ -144,8 +145,9 @@ def killed(faces, work, kills, seed=0, configs=None):
         while hit < kills:
             folder, run = work / f"{name}, killed {run}", run + 1
             while True:
-                pid, until, writing = start(cfg, faces, folder, checkpoint_seconds=draw.choice([0, 0.1, 0.5])), time.perf_counter() + draw.uniform(0.02, 0.6) * seconds, draw.random() < 0.5
-                while time.perf_counter() < until or writing and not list(folder.glob(".*.part")):
+                pid = start(cfg, faces, folder, checkpoint_seconds=draw.choice([0, 0.1, 0.5]))
+                moment, writing = time.perf_counter() + draw.uniform(0.02, 0.6) * seconds, draw.random() < 0.5
+                while time.perf_counter() < moment or writing and not list(folder.glob(".*.part")):
                     time.sleep(0.0005)
                     if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                         break
@@ -179,7 +181,8 @@ def interrupted(faces, work, times, number):
 
 
 def full_disk(faces, work, sizes):
-    """No room (a limit on the size of a file, of which some bytes are left for what it says): a line that names the path, status 2, and what was whole stays whole."""
+    """No room (a limit on the size of a file, of which some bytes are left for what it says): a line that names the path, status 2, and what was
+    whole stays whole."""
     cfg = small()
     whole, where = undisturbed(cfg, faces, work / "whole, full disk"), set()
     for size in sizes:
@@ -259,8 +262,8 @@ def two_processes(faces, work, kills):
                 ranks.wait()
                 assert f"stopped after step {newest(folder)} of {cfg.steps}" in said.read_text(), said.read_text()
             else:
-                os.killpg(ranks.pid, signal.SIGKILL)
-                kill_children(ranks.pid, str(job))
+                for process in [*(torchrun := psutil.Process(ranks.pid)).children(recursive=True), torchrun]:
+                    process.kill()
                 ranks.wait()
             hit += 1
         step = newest(folder)
@@ -268,16 +271,6 @@ def two_processes(faces, work, kills):
         assert not step or f"going on from step {step} of {cfg.steps}" in told, told
     assert_same(folders[1], content(folders[0]))
     return hit, "to the last bit, as a run of two processes"
-
-
-def kill_children(pid, name):
-    """kill -9 of what torchrun started, which is in sessions of its own."""
-    for found in subprocess.run(["pgrep", "-f", name], capture_output=True, text=True).stdout.split():
-        if int(found) not in (pid, os.getpid()):
-            try:
-                os.kill(int(found), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def soak(faces, work, steps):

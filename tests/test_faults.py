@@ -228,6 +228,16 @@ def test_lock_holds_against_this_process_too_and_goes_with_its_block(tmp_path):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 
+@pytest.mark.parametrize("broken", ["flock", "samestat"])
+def test_file_system_without_locks_is_told_and_holds_nobody_up(tmp_path, monkeypatch, capsys, broken):
+    def no_locks(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+    monkeypatch.setattr(*((files.fcntl, "flock", no_locks) if broken == "flock" else (files.os.path, "samestat", lambda *_: False)))
+    with files.locked(tmp_path / ".lock", "run folder x"):
+        pass
+    assert capsys.readouterr().out.startswith(f"warning: {tmp_path}/.lock: no lock is to be had")
+
+
 def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
     whole = train.fit(tiny(), faces, tmp_path / "whole")
     backwards = iter(range(10**9, 0, -10**5))
