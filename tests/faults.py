@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import psutil
@@ -263,7 +263,8 @@ def two_processes(faces, work, kills):
                 assert f"stopped after step {newest(folder)} of {cfg.steps}" in said.read_text(), said.read_text()
             else:
                 for process in [*(torchrun := psutil.Process(ranks.pid)).children(recursive=True), torchrun]:
-                    process.kill()
+                    with suppress(psutil.NoSuchProcess):    # with the one that had started it
+                        process.kill()
                 ranks.wait()
             hit += 1
         step = newest(folder)
