@@ -1,7 +1,10 @@
 """Small data and a small config for all tests."""
 
 import os
+import signal
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as a job in the background has it, and would hand it down
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
 
 import pytest
