@@ -104,6 +104,7 @@ def join_processes():
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     signal.signal(signal.SIGTERM, be_told)
+    end_with_parent()       # torchrun, which else would leave it training when it is killed
     dist.init_process_group("nccl" if device else "gloo", timeout=timedelta(days=1))    # the others wait while the first one scores
     return device
 

@@ -2,12 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -243,15 +243,30 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
             time.sleep(0.1)
             if checkpoint.find_checkpoints(tmp_path / "run") or ranks.poll() is not None:
                 break
-        workers = subprocess.run(["pgrep", "-P", str(ranks.pid)], capture_output=True, text=True).stdout.split()
+        workers = psutil.Process(ranks.pid).children()
         assert len(workers) == 2
-        os.kill(int(workers[1]), signal.SIGKILL)
+        workers[1].kill()
         said = ranks.communicate(timeout=60)[0]
     finally:
         ranks.kill()
     assert ranks.returncode != 0
     assert "error: a process of this training was lost; started again, it goes on from its last checkpoint" in said
     assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 0
+
+
+def test_processes_whose_torchrun_is_killed_end_with_a_checkpoint(tiny, tmp_path):
+    ranks = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=100_000)), 2)
+    while not checkpoint.find_checkpoints(tmp_path / "run"):
+        assert ranks.poll() is None
+        time.sleep(0.1)
+    workers = psutil.Process(ranks.pid).children()
+    ranks.kill()
+    left = psutil.wait_procs(workers, timeout=60)[1]
+    for worker in left:
+        worker.kill()
+    said = ranks.communicate()[0]
+    assert len(workers) == 2 and not left and "stopped after step" in said, said
+    assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 1
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_path):
