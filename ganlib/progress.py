@@ -9,11 +9,13 @@ from contextlib import suppress
 from tqdm import tqdm
 
 LEAST = 2000  # images to read or draw that take long enough for a line
+EVERY = 60    # seconds between two lines in a file that takes what a job says
 FEED = "GANLIB_PROGRESS"  # environment: a file that takes a JSON line an update, for the process that started this one
 
 
 class Progress:
-    """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done.
+    """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done. Where nobody looks, as in the log
+    of a batch job, one each minute.
 
     folder: the run that is trained, for the report. initial: steps that were done before. Work of fewer than LEAST images is not worth a line. in_cell: not for work
     that is done on the first call only, as a cell's outputs are to be as many on the next."""
@@ -21,12 +23,12 @@ class Progress:
     def __init__(self, label, steps, folder=None, unit="steps", in_cell=True, initial=0):
         self.in_cell, self.initial = in_cell, initial
         self.label, self.steps, self.folder, self.unit, self.started = label, steps, folder, unit, time.perf_counter()
-        self.done, self.shown = 0, 0.0
+        self.done, self.shown, self.logged = 0, 0.0, self.started
 
     def __enter__(self):
         self.feed, self.cell = os.environ.get(FEED), None
         self.silent = self.unit == "images" and self.steps < LEAST
-        if self.in_cell and not self.feed and not self.silent and "ipykernel" in sys.modules:
+        if self.in_cell and not self.feed and not self.silent and in_kernel():
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)
         self.update(self.initial)
@@ -52,12 +54,21 @@ class Progress:
             self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds, self.unit, self.initial)}, raw=True)
         elif sys.stderr.isatty():
             print("\r" + meter(self.label, step, self.steps, seconds, self.unit, self.initial), end="\033[K", file=sys.stderr, flush=True)
+        elif not in_kernel() and time.perf_counter() - self.logged >= EVERY:
+            self.logged = time.perf_counter()
+            print(meter(self.label, step, self.steps, seconds, self.unit, self.initial), file=sys.stderr, flush=True)
 
     def __exit__(self, *error):
         if self.cell:
             self.cell.update({"text/plain": ""}, raw=True)
         elif not self.feed and not self.silent and sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def in_kernel():
+    """Whether a notebook runs this (and not a terminal's IPython, nor a script that has imported it)."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
 
 
 def meter(label, step, steps, seconds, unit="steps", initial=0):

@@ -66,18 +66,22 @@ def read_weights(path, device):
     return weights
 
 
+def find_missing(folder):
+    """The files that a folder lacks of those of a run that was trained to its end."""
+    return [name for name in ("metrics.json", *FILES) if not (Path(folder) / name).exists()]
+
+
 def is_finished(folder):
     """Whether a folder holds a run that was trained to its end (its scores may be missing)."""
-    return all((Path(folder) / name).exists() for name in ("metrics.json", *FILES))
+    return not find_missing(folder)
 
 
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
     folder, device = Path(folder), torch.device(device) if device else default_device()
     cfg = load_config(folder)
-    for name in ("metrics.json", *FILES):
-        if not (folder / name).exists():
-            raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
+    for name in find_missing(folder):
+        raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
     loaded = []
     for name in FILES:
         nets = build_nets(cfg, device)

@@ -28,7 +28,7 @@ from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
-from ganlib.runs import is_finished, load_run, save_weights, score_run
+from ganlib.runs import find_missing, is_finished, load_run, save_weights, score_run
 from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
@@ -177,6 +177,8 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     with locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
         if rank() == 0:
             claim_run_folder(folder, cfg, data.fingerprint)
+            if (lost := find_missing(folder)) and "metrics.json" not in lost:
+                print(f"warning: run folder {folder}: the run in it was finished, but {lost[0]} is gone; it is trained again")
             clear(folder, checkpoints=not resume)
         train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started)
     return score_run(load_run(folder, device), data, inception) if rank() == 0 else None

@@ -1,6 +1,7 @@
 """Training: the step, the recipes, the run folder, and what happens when something is wrong."""
 
 import errno
+import importlib
 import json
 import math
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ganlib import InputError, files, runs, train
+from ganlib import InputError, files, progress, runs, train
 from ganlib.config import RECIPES, TrainConfig
 from ganlib.data import Pair
 from ganlib.judge import Judge
@@ -113,7 +114,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
     assert train.evaluate(nets, faces.test, cfg, train.nullcontext()) == pytest.approx(whole, rel=1e-4)
 
 
-def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_path):
+def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tmp_path, capsys):
     first = train.fit_or_load(tiny(), faces, tmp_path)
     stamp = (first.folder / "weights.safetensors").stat().st_mtime_ns
     assert train.fit_or_load(tiny(), faces, tmp_path).folder == first.folder
@@ -122,6 +123,10 @@ def test_finished_run_is_reused_and_an_unfinished_one_is_not(faces, tiny, tmp_pa
     with pytest.raises(InputError, match="no metrics.json in it, so the run did not finish"):
         runs.load_run(first.folder)
     assert (train.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
+    capsys.readouterr()
+    (first.folder / "best.safetensors").unlink()
+    train.fit_or_load(tiny(), faces, tmp_path)
+    assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors is gone; it is trained again\n"
 
 
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
@@ -367,6 +372,16 @@ def test_what_goes_well_or_has_only_begun_is_not_told():
     assert warn(history(100, d_a=0.01, val={"variety_a": 0.01, "content_ab": 0.0}), 1000) == {}, "at the start all is alike"
     assert warn(history(cycle=lambda i: 1 / i), 1000) == {}
     assert warn(history(val={"content_ba": 0.3, "kid_a": 0.4}), 1000, {"kid_a": 1.4, "kid_b": 1.4}) == {}, "near its input and in style: a good one"
+
+
+def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, monkeypatch, capsys):
+    importlib.import_module("ipykernel.kernelapp")      # no notebook by itself
+    train.fit(tiny(steps=20), faces, tmp_path / "quiet")
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr(progress, "EVERY", 0)
+    train.fit(tiny(steps=20), faces, tmp_path / "told")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cyclegan, recipe default")]
+    assert [f"| {step}/20 [" in line for step, line in zip((0, 10, 20), said, strict=True)] == [True] * 3
 
 
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
