@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -87,10 +88,18 @@ class Losses(nn.Module):
         return self.losses(*args)
 
 
-def share(losses, trained):
-    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them, after each
-    backward pass (in pieces: each time anew, which is right, and could be spared)."""
-    return nn.parallel.DistributedDataParallel(Losses(losses, trained)) if world_size() > 1 else losses
+def share(losses, trained, parts=1):
+    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them, in the backward pass of
+    the last of a batch's parts."""
+    if world_size() == 1:
+        return losses
+    shared, part = nn.parallel.DistributedDataParallel(Losses(losses, trained)), cycle(range(1, parts + 1))
+
+    def call(*args):
+        with nullcontext() if next(part) == parts else shared.no_sync():
+            return shared(*args)
+
+    return call
 
 
 def join_processes():
