@@ -7,16 +7,28 @@ so that there is another one where the last is damaged; the best weights so far 
 import hashlib
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from ganlib.config import plain_config, show_difference
 from ganlib.distributed import rank
 from ganlib.files import InputError, write_atomic
-from ganlib.nets import load_weights, pack_weights
+from ganlib.nets import Nets, load_weights, pack_weights
 
 MAGIC, VERSION = "ganlib checkpoint", 1
 LOG = "metrics.jsonl.part"      # the log of a run that is not finished
+
+
+class State(NamedTuple):
+    """What the steps of a run change."""
+
+    nets: Nets
+    emas: list
+    opts: list
+    schedules: list
+    pools: tuple
+    best: object    # history.Best
 
 
 class Damaged(Exception):
@@ -28,31 +40,29 @@ def find_checkpoints(folder):
     return sorted(Path(folder).glob("checkpoint-*.pt"), reverse=True)
 
 
-def save_checkpoint(folder, step, cfg, fingerprint, parts, tally, log):
-    """Write the state after a step, whole or not at all, and keep the one before it. parts: (nets, emas, opts, schedules, pools, best);
-    tally: what is counted over the run; log: Log.state. FloatingPointError where a weight is not finite."""
-    nets, emas, opts, schedules, pools, best = parts
-    path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(nets, emas)
+def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
+    """Write the State after a step, whole or not at all, and keep the one before it. tally: what is counted over the run; log: Log.state.
+    FloatingPointError where a weight is not finite."""
+    path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(state.nets, state.emas)
     check_finite(weights, step)
     write_state(path, {
-        "step": step, "config": plain_config(cfg) | {"data_fingerprint": fingerprint}, "weights": weights, "optimizers": [opt.state_dict() for opt in opts],
-        "schedules": [{"last_epoch": schedule.last_epoch, "_last_lr": [float(lr) for lr in schedule.get_last_lr()]} for schedule in schedules],
-        "pools": [pool.state_dict() for pool in pools], "best": vars(best), "tally": tally, "log": log, **random_states()})
+        "step": step, "config": plain_config(cfg) | {"data_fingerprint": fingerprint}, "weights": weights, "optimizers": [opt.state_dict() for opt in state.opts],
+        "schedules": [{"last_epoch": schedule.last_epoch, "_last_lr": [float(lr) for lr in schedule.get_last_lr()]} for schedule in state.schedules],
+        "pools": [pool.state_dict() for pool in state.pools], "best": vars(state.best), "tally": tally, "log": log, **random_states()})
     others = [other for other in find_checkpoints(folder) if other != path]
     for other in [other for other in others if other > path] + [other for other in others if other < path][1:]:   # newer: damaged ones, passed over
         other.unlink()
 
 
-def save_failure(folder, error, batch, cfg, parts):
+def save_failure(folder, error, batch, cfg, state):
     """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say where: its batch and the state, of a training
     step that before it (guard saw to that; running means and rates have gone on)."""
-    nets, emas, opts, _, _, _ = parts
     path = Path(folder) / f"failed-step-{error.step:09}.pt"
     told = f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are in {path} (checkpoint.read_state)"
     try:
         if rank() == 0:
             write_state(path, {"step": error.step, "error": str(error), "config": plain_config(cfg), "real_a": batch[0], "real_b": batch[1],
-                               "weights": pack_weights(nets, emas), "optimizers": [opt.state_dict() for opt in opts]})
+                               "weights": pack_weights(state.nets, state.emas), "optimizers": [opt.state_dict() for opt in state.opts]})
     except (InputError, OSError) as trouble:
         told = f"its batch and state could not be kept ({trouble})"
     error.args = (f"{error}; {told}",)
@@ -100,16 +110,15 @@ def read_state(path, device="cpu"):
         raise Damaged(f"not a checkpoint that can be read safely ({' '.join(str(error).split())[:100]})") from None
 
 
-def load_checkpoint(folder, device, cfg, fingerprint, parts):
-    """Put the newest whole checkpoint of a run folder, with a log as it knows it, into a run's parts; returns (step, tally, bytes of the log),
+def load_checkpoint(folder, device, cfg, fingerprint, state):
+    """Put the newest whole checkpoint of a run folder, with a log as it knows it, into a run's State; returns (step, tally, bytes of the log),
     or (0, None, 0) where there is none. Says which are damaged, and where the run goes on. InputError where none is whole, and for another
     run's."""
-    nets, emas, opts, schedules, pools, best = parts
     found, say = find_checkpoints(folder), print if rank() == 0 else lambda text: None
     for path in found:
         try:
-            state = read_state(path, device)
-            check_log(folder, state.get("log"))
+            kept = read_state(path, device)
+            check_log(folder, kept.get("log"))
             break
         except Damaged as error:
             say(f"warning: {path}: {error}{'; the one before it is tried' if path != found[-1] else ''}")
@@ -118,27 +127,27 @@ def load_checkpoint(folder, device, cfg, fingerprint, parts):
             raise InputError(f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put back what was damaged ({LOG} belongs "
                              f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start")
         return 0, None, 0
-    show_difference(path, state.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint})
+    show_difference(path, kept.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint})
     try:
-        load_weights(nets, emas, state["weights"])
-        for opt, theirs in zip(opts, state["optimizers"]):
+        load_weights(state.nets, state.emas, kept["weights"])
+        for opt, theirs in zip(state.opts, kept["optimizers"]):
             rates = [(group["lr"], group["capturable"]) for group in opt.param_groups]     # a tensor on a GPU, a number on a CPU
             opt.load_state_dict(theirs)
             for group, (rate, capturable) in zip(opt.param_groups, rates):
                 group["lr"] = rate.fill_(float(group["lr"])) if isinstance(rate, torch.Tensor) else float(group["lr"])
                 group["capturable"] = capturable
-        for schedule, theirs in zip(schedules, state["schedules"]):
+        for schedule, theirs in zip(state.schedules, kept["schedules"]):
             schedule.__dict__.update(theirs)
-        for pool, theirs in zip(pools, state["pools"]):
+        for pool, theirs in zip(state.pools, kept["pools"]):
             pool.load_state_dict(theirs)
-        vars(best).update(state["best"])
-        torch.set_rng_state(state["rng"].cpu())
-        if "rng_cuda" in state and torch.device(device).type == "cuda":
-            torch.cuda.set_rng_state(state["rng_cuda"].cpu())
+        vars(state.best).update(kept["best"])
+        torch.set_rng_state(kept["rng"].cpu())
+        if "rng_cuda" in kept and torch.device(device).type == "cuda":
+            torch.cuda.set_rng_state(kept["rng_cuda"].cpu())
     except Exception as error:  # torch raises nearly anything
         raise InputError(f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start") from None
-    say(f"going on from step {state['step']} of {cfg.steps}, by {path.name}")
-    return state["step"], state["tally"], state["log"]["bytes"]
+    say(f"going on from step {kept['step']} of {cfg.steps}, by {path.name}")
+    return kept["step"], kept["tally"], kept["log"]["bytes"]
 
 
 def check_log(folder, known):

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 
-from ganlib.checkpoint import LOG, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
+from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.config import claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
@@ -191,14 +191,14 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     emas = [build_ema(net) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
-    best, tally = Best(), {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": []}
-    parts = nets, emas, opts, schedules, pools, best
-    begun, known, length = load_checkpoint(folder, device, cfg, data.fingerprint, parts) if resume else (0, None, 0)
+    state = State(nets, emas, opts, schedules, pools, Best())
+    tally = {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": []}
+    begun, known, length = load_checkpoint(folder, device, cfg, data.fingerprint, state) if resume else (0, None, 0)
     tally |= known or {}
     tally["resumed"] = tally["resumed"] + [begun] * bool(begun)
     agree(checkpoint=begun, data=data.fingerprint, config=cfg)     # and so wait for the first process, which may have trained a probe
 
-    losses = share(generator_losses, nets[:2]), share(discriminator_losses, nets[2:])
+    losses = share(generator_losses, nets[:2], accumulate), share(discriminator_losses, nets[2:], accumulate)
     step_on = partial(train_step, nets, opts, pools, cfg=cfg, amp=amp, losses=losses, parts=accumulate)
     if device.type == "cuda" and world_size() == 1:
         step_on = CapturedStep(step_on, device)
@@ -226,10 +226,10 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 log.flush()
                 tick = lap(tally, "seconds", tick)
                 if end and rank() == 0:
-                    best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
+                    state.best.offer(log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)), nets, emas)
             except NotFinite as error:
                 batch = pair_batches(data.train, cfg.batch_size, cfg.seed, "cpu", error.step - 1) if error.split == "train" else fixed_batches(judge.pair, LOSS_PAIRS, "cpu")
-                save_failure(folder, error, next(batch), cfg, parts)
+                save_failure(folder, error, next(batch), cfg, state)
                 raise
             if end and rank() == 0:
                 for kind, text in warn(log.table(), cfg.steps, judge.untranslated).items():
@@ -239,7 +239,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 tick = lap(tally, "checks", tick)
             ending = any_of(stop.asked, device)
             if rank() == 0 and (ending or step < cfg.steps and tick - saved >= checkpoint_seconds):
-                save_checkpoint(folder, step, cfg, data.fingerprint, parts, tally | {"wall": tally["wall"] + tick - started}, log.state())
+                save_checkpoint(folder, step, cfg, data.fingerprint, state, tally | {"wall": tally["wall"] + tick - started}, log.state())
                 saved = tick = lap(tally, "checkpoints", tick)
             if ending:
                 if rank() == 0:
@@ -248,23 +248,28 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
         written = log.state()   # all of it is on disk
     if begun < cfg.steps and ending:
         raise KeyboardInterrupt     # where the signal came to another process, or its handler raises nothing
+    if rank() == 0:
+        finish(folder, cfg, data, state, tally, log.path.read_bytes()[:written["bytes"]], precision, started)
 
-    if rank() > 0:
-        return
+
+def finish(folder, cfg, data, state, tally, log, precision, started):
+    """Write what a finished run leaves, metrics.json last: with it the run is finished, and until then it can go on."""
+    device = next(state.nets.g_ab.parameters()).device
     if device.type == "cuda":
         tally["memory"] = [round(torch.cuda.max_memory_allocated(device) / 2**20)]      # with what the graph keeps
-    figures = describe_run(cfg, data, nets) | {
-        "test": evaluate(nets, data.test, cfg, amp), "best_step": best.step, "warnings": list(tally["warnings"].values()),
+    figures = describe_run(cfg, data, state.nets) | {
+        "test": evaluate(state.nets, data.test, cfg, precision_context(precision, device)[0]), "best_step": state.best.step, "warnings": list(tally["warnings"].values()),
         "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
         "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
-    check_finite(pack_weights(nets, emas), cfg.steps)
+    weights = pack_weights(state.nets, state.emas)
+    check_finite(weights, cfg.steps)
     (folder / "metrics.json").unlink(missing_ok=True)   # of a run before this one, whose files are about to be replaced
-    save_weights(folder / "best.safetensors", best.weights)
-    save_weights(folder / "weights.safetensors", pack_weights(nets, emas))
-    write_atomic(folder / "metrics.jsonl", log.path.read_bytes()[:written["bytes"]])
+    save_weights(folder / "best.safetensors", state.best.weights)
+    save_weights(folder / "weights.safetensors", weights)
+    write_atomic(folder / "metrics.jsonl", log)
     figures["wall_seconds"] = round(tally["wall"] + time.perf_counter() - started, 2)
-    write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))    # with it the run is finished, and until then it can go on
+    write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
     clear(folder, checkpoints=True)
 
 
