@@ -5,6 +5,8 @@ import signal
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as a job in the background has it, and would hand it down
     signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("MAKEFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON"):   # of the make that runs the tests, and not for those that they run
+    os.environ.pop(name, None)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
 
 import pytest
