@@ -146,7 +146,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
         threads = max(1, (os.cpu_count() or 1) // processes)
         env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed)}
         with open(said, "w") as out, open(said) as heard:
-            ranks = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+            ranks = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--log-dir", work,
                                       "-m", "ganlib.train", str(path)], env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
             try:
                 while ranks.poll() is None:

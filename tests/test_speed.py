@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 
@@ -218,12 +219,16 @@ def torchrun(path, n):
 
 
 @pytest.mark.parametrize("arch, pieces, accumulate", [("cyclegan", 1, 1), ("uvcgan", 4, 2)])
-def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, arch, pieces, accumulate):
+def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, arch, pieces, accumulate):
     """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the second step; how rounding
     grows from there on is shown above."""
     cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5, lr_d=9e-5)    # a number that YAML could take for a text
     one = train.fit(cfg, faces, tmp_path / "one", accumulate=pieces)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     two = train.fit_or_load(cfg, faces, tmp_path / "two", processes=2, accumulate=accumulate)
+    assert not any((tmp_path / "temporary").iterdir())
     assert two.metrics["processes"] == 2
     for name in ("g", "cycle", "d_a", "d_b_fake"):
         for steps, bound in (([1, 2], 1e-3), ([3, 4], 0.03)):
