@@ -5,6 +5,7 @@
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
 # make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; half an hour
 # make constraints   the newest versions of all packages -> tests/constraints.txt
+# make oldest        the tests with the oldest versions that pyproject.toml allows
 # make audit         known vulnerabilities of the versions there
 # Each sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses the
 # interpreter; CONSTRAINTS= (empty) takes the newest versions, where those cannot be had for it.
@@ -41,6 +42,13 @@ constraints:
 	  $(VENV)/newest/bin/python -m pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/newest/constraints.txt && \
 	mv $(VENV)/newest/constraints.txt tests/constraints.txt; status=$$?; rm -rf $(VENV)/newest; exit $$status
 
+# Not what notebooks print to the letter: that is of the versions in the constraints.
+oldest:
+	@$(FIND_PYTHON); rm -rf $(VENV)/oldest; $$python -m venv $(VENV)/oldest && $(VENV)/oldest/bin/python -m pip install --quiet uv && \
+	$(VENV)/oldest/bin/uv pip install --quiet --python $(VENV)/oldest --resolution lowest-direct --requirements pyproject.toml --all-extras && \
+	$(VENV)/oldest/bin/python -m pip install --quiet --no-deps --editable . && \
+	$(VENV)/oldest/bin/python -m pytest tests --deselect tests/test_notebooks.py::test_committed_numbers_are_what_a_run_gives
+
 # Known vulnerabilities of these versions; asks the package index.
 audit: $(VENV)/installed
 	@$(RUN) venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet pip-audit
@@ -63,4 +71,4 @@ endef
 
 moved:
 
-.PHONY: report compare test faults lab notebooks constraints audit moved
+.PHONY: report compare test faults lab notebooks constraints oldest audit moved
