@@ -146,10 +146,10 @@ folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), fault
     manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})
     try:
         assert execute(client, (work / "cell.py").read_text())[0] == "ok"
-        client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
+        cell = client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
         faults.until(lambda: faults.steps_logged(work / "run") > 3)
         manager.interrupt_kernel()
-        status, said = answer(client)
+        status, said = answer(client, cell)
         assert status == "error" and "KeyboardInterrupt" in said and "stopped after step" in said
         status, said = execute(client, "run = fit(cfg, faces, folder, resume=True)\nprint(run.metrics['resumed_at'])")
         assert status == "ok" and "going on from step" in said
@@ -161,22 +161,27 @@ folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), fault
 
 def execute(client, code):
     """(status, what it printed or raised) of a cell."""
-    client.execute(code)
-    return answer(client)
+    return answer(client, client.execute(code))
 
 
-def answer(client):
-    """See execute; of the cell that runs."""
-    said = ""
-    while True:
-        try:
-            message = client.get_iopub_msg(timeout=120)
-        except Empty:
-            raise AssertionError(f"no answer from the kernel; so far: {said}") from None
+def answer(client, cell):
+    """See execute; of the cell with this number. What is of another one (questions of the client as it starts) is passed over."""
+    said, state = "", ""
+    while state != "idle":
+        message = next_of(client.get_iopub_msg, cell, said)
         said += message["content"].get("text", "") + message["content"].get("ename", "")
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-            reply = client.get_shell_msg(timeout=120)["content"]
-            return reply["status"], said
+        state = message["content"].get("execution_state")
+    return next_of(client.get_shell_msg, cell, said)["content"]["status"], said
+
+
+def next_of(get, cell, said):
+    """The next message of a cell."""
+    try:
+        while (message := get(timeout=120))["parent_header"].get("msg_id") != cell:
+            pass
+        return message
+    except Empty:
+        raise AssertionError(f"no answer from the kernel; so far: {said}") from None
 
 
 @pytest.mark.parametrize("term, poison", [
