@@ -15,6 +15,7 @@ from ganlib.config import plain_config, show_difference
 from ganlib.distributed import rank
 from ganlib.files import InputError, write_atomic
 from ganlib.nets import Nets, load_weights, pack_weights
+from ganlib.runs import is_finished
 
 MAGIC, VERSION = "ganlib checkpoint", 1
 LOG = "metrics.jsonl.part"      # the log of a run that is not finished
@@ -165,4 +166,4 @@ def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
     if found := find_checkpoints(folder):
         return f"started again, it goes on from its last checkpoint, {found[0]}"
-    return "it is trained to its end; started again, it is only scored" if (Path(folder) / "metrics.json").exists() else "it had no checkpoint yet; start it again"
+    return "it is trained to its end; started again, it is only scored" if is_finished(folder) else "it had no checkpoint yet; start it again"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from ganlib.files import RUNS, InputError
+from ganlib.progress import FEED
 from ganlib.runs import load_run
 from ganlib.train import fit_or_load
 
@@ -122,7 +123,8 @@ def connect(scheduler):
         environment = dict(os.environ)
         # processes that a nanny starts again when they die; the dashboard listens to nobody
         cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
-                               memory_limit=0)      # mapped images are not memory that is used
+                               memory_limit=0,      # mapped images are not memory that is used
+                               env={FEED: os.devnull})      # what workers say of their progress would come among the outputs of a notebook
         return Owned(cluster, environment)
     try:
         return Client(scheduler, timeout=20)

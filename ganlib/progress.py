@@ -27,7 +27,7 @@ class Progress:
 
     def __enter__(self):
         self.feed, self.cell = os.environ.get(FEED), None
-        self.silent = self.unit == "images" and self.steps < LEAST
+        self.silent = self.unit == "images" and self.steps < LEAST or int(os.environ.get("RANK") or 0) > 0     # of several processes one tells
         if self.in_cell and not self.feed and not self.silent and in_kernel():
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)
@@ -53,16 +53,22 @@ class Progress:
         elif self.cell:
             self.cell.update({"text/plain": meter(self.label, step, self.steps, seconds, self.unit, self.initial)}, raw=True)
         elif sys.stderr.isatty():
-            print("\r" + meter(self.label, step, self.steps, seconds, self.unit, self.initial), end="\033[K", file=sys.stderr, flush=True)
+            say("\r" + meter(self.label, step, self.steps, seconds, self.unit, self.initial), end="\033[K")
         elif not in_kernel() and time.perf_counter() - self.logged >= EVERY:
             self.logged = time.perf_counter()
-            print(meter(self.label, step, self.steps, seconds, self.unit, self.initial), file=sys.stderr, flush=True)
+            say(meter(self.label, step, self.steps, seconds, self.unit, self.initial))
 
     def __exit__(self, *error):
         if self.cell:
             self.cell.update({"text/plain": ""}, raw=True)
         elif not self.feed and not self.silent and sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            say("\r\033[K", end="")
+
+
+def say(text, end="\n"):
+    """Print to stderr, if it can be written: a full disk or a reader that has gone ends no work."""
+    with suppress(OSError):
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def in_kernel():

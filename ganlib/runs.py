@@ -80,8 +80,8 @@ def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
     folder, device = Path(folder), torch.device(device) if device else default_device()
     cfg = load_config(folder)
-    for name in find_missing(folder):
-        raise InputError(f"run folder {folder}: no {name} in it, so the run did not finish; train it again")
+    if lost := find_missing(folder):
+        raise InputError(f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or has lost it; train it again")
     loaded = []
     for name in FILES:
         nets = build_nets(cfg, device)

@@ -178,7 +178,7 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
         if rank() == 0:
             claim_run_folder(folder, cfg, data.fingerprint)
             if (lost := find_missing(folder)) and "metrics.json" not in lost:
-                print(f"warning: run folder {folder}: the run in it was finished, but {lost[0]} is gone; it is trained again")
+                print(f"warning: run folder {folder}: the run in it was finished, but {' and '.join(lost)} cannot be found; it is trained again")
             clear(folder, checkpoints=not resume)
         train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started)
     return score_run(load_run(folder, device), data, inception) if rank() == 0 else None
@@ -206,7 +206,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     epoch_steps, log_every = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size), LOG_EVERY if device.type == "cuda" else 1
 
     with Stop() as stop, Log(folder, cfg.steps, length) as log, Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder, initial=begun) as progress, out_of_memory(cfg, accumulate, world_size()):
-        tick, saved, progress.silent = time.perf_counter(), -math.inf, progress.silent or rank() > 0
+        tick, saved = time.perf_counter(), -math.inf
         for step in range(begun + 1, cfg.steps + 1):
             for pool in pools:
                 pool.draw(cfg.batch_size, device)

@@ -1,5 +1,6 @@
 """Small data and a small config for all tests."""
 
+import math
 import os
 import signal
 
@@ -12,7 +13,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel
 import pytest
 import torch
 
-from ganlib import probe
+from ganlib import probe, progress
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
 
@@ -20,6 +21,12 @@ from ganlib.data import load_domains
 @pytest.fixture(scope="session", autouse=True)
 def two_threads():
     torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_line_a_minute():
+    """However slow the machine, what a training says is the same."""
+    progress.EVERY = math.inf
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,8 @@ import errno
 import importlib
 import json
 import math
+import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -126,7 +128,7 @@ def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tm
     capsys.readouterr()
     (first.folder / "best.safetensors").unlink()
     train.fit_or_load(tiny(), faces, tmp_path)
-    assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors is gone; it is trained again\n"
+    assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors cannot be found; it is trained again\n"
 
 
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
@@ -382,6 +384,17 @@ def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, 
     train.fit(tiny(steps=20), faces, tmp_path / "told")
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cyclegan, recipe default")]
     assert [f"| {step}/20 [" in line for step, line in zip((0, 10, 20), said, strict=True)] == [True] * 3
+    monkeypatch.setenv("RANK", "1")
+    with progress.Progress("of a second process", 20):
+        assert capsys.readouterr().err == ""
+    monkeypatch.delenv("RANK")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False, write=full, flush=full))
+    with progress.Progress("told to nobody, and goes on", 20):
+        pass
 
 
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
