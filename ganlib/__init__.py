@@ -9,6 +9,10 @@
     from ganlib.plots import show_grid, plot_losses, plot_quality
 """
 
+import os
+
+PARENT = os.getppid()       # who started this process: asked before torch is imported, which takes seconds (see distributed)
+
 from ganlib.files import ROOT, InputError
 
 __all__ = ["ROOT", "InputError"]

@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import nn
 import yaml
 
+from ganlib import PARENT
 from ganlib.config import plain_config
 from ganlib.files import InputError
 from ganlib.progress import FEED, Progress
@@ -113,7 +114,10 @@ def join_processes():
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     signal.signal(signal.SIGTERM, be_told)
-    end_with_parent()       # torchrun, which else would leave it training when it is killed
+    if "TORCHELASTIC_RUN_ID" in os.environ:     # torchrun, which else would leave it training when it is killed
+        end_with_parent()
+        if os.getppid() != PARENT:
+            raise ProcessLost("torchrun has ended")
     dist.init_process_group("nccl" if device else "gloo", timeout=timedelta(days=1))    # the others wait while the first one scores
     return device
 
@@ -139,7 +143,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
     from ganlib.checkpoint import describe_checkpoint       # which imports this module
     job = {"train": plain_config(cfg), "data": data.loaded,
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
-    with tempfile.TemporaryDirectory() as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
         path.write_text(yaml.safe_dump(job))
         feed.touch()

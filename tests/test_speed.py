@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import checkpoint, runs, train
+from ganlib import checkpoint, distributed, runs, train
 from ganlib.files import InputError
 from ganlib.models.common import InstanceNorm, ReflectionPad
 from ganlib.models.vit import attend
@@ -241,13 +242,18 @@ def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, a
         assert distance(net, other) < 0.4 * distance(net, begun)
 
 
+def wait_for_checkpoint(folder, ranks):
+    """Until a run has its first checkpoint; where the cache has no probe of these faces yet, one is trained before."""
+    for _ in range(3000):
+        time.sleep(0.1)
+        if checkpoint.find_checkpoints(folder) or ranks.poll() is not None:
+            break
+
+
 def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
     ranks = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=2)), 2)
     try:
-        for _ in range(3000):       # where the cache has no probe of these faces yet, one is trained first
-            time.sleep(0.1)
-            if checkpoint.find_checkpoints(tmp_path / "run") or ranks.poll() is not None:
-                break
+        wait_for_checkpoint(tmp_path / "run", ranks)
         workers = psutil.Process(ranks.pid).children()
         assert len(workers) == 2
         workers[1].kill()
@@ -260,18 +266,42 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
 
 
 def test_processes_whose_torchrun_is_killed_end_with_a_checkpoint(tiny, tmp_path):
-    ranks = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=100_000)), 2)
-    while not checkpoint.find_checkpoints(tmp_path / "run"):
-        assert ranks.poll() is None
-        time.sleep(0.1)
-    workers = psutil.Process(ranks.pid).children()
-    ranks.kill()
-    left = psutil.wait_procs(workers, timeout=60)[1]
-    for worker in left:
-        worker.kill()
-    said = ranks.communicate()[0]
-    assert len(workers) == 2 and not left and "stopped after step" in said, said
+    ranks, workers = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=100_000)), 2), []
+    try:
+        wait_for_checkpoint(tmp_path / "run", ranks)
+        workers = psutil.Process(ranks.pid).children()
+        ranks.kill()
+        deadline = time.monotonic() + 60
+        while any(map(alive, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert len(workers) == 2 and not any(map(alive, workers))
+    finally:
+        for process in [ranks, *filter(alive, workers)]:
+            process.kill()
+        said = ranks.communicate()[0]
+    assert "stopped after step" in said, said
     assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 1
+
+
+def test_process_whose_torchrun_has_ended_before_it_joins_does_not_wait_for_it(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setattr(distributed, "PARENT", 1 + os.getppid())
+    monkeypatch.setattr(distributed, "end_with_parent", lambda: None)
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(distributed.ProcessLost, match="torchrun has ended"):
+            distributed.join_processes()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def alive(process):
+    """Whether a process still runs (one that has ended may be waited for by nobody)."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_path):
