@@ -7,12 +7,13 @@
 # make constraints   the newest versions of all packages -> tests/constraints.txt
 # make oldest        the tests with the oldest versions that pyproject.toml allows
 # make audit         known vulnerabilities of the versions there
-# Each sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses the
-# interpreter; CONSTRAINTS= (empty) takes the newest versions, where those cannot be had for it.
+# Each but constraints and oldest sets up what it needs in .venv first, in the versions of tests/constraints.txt. PYTHON=/path/to/python3 chooses
+# the interpreter; CONSTRAINTS= (empty) takes the newest versions, where those cannot be had for it.
 
 VENV := .venv
 CONSTRAINTS := tests/constraints.txt
 RUN := $(VENV)/bin/python -m
+INSTALLED := $(CURDIR)|$(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 report: $(VENV)/installed
@@ -42,23 +43,25 @@ constraints:
 	  $(VENV)/newest/bin/python -m pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/newest/constraints.txt && \
 	mv $(VENV)/newest/constraints.txt tests/constraints.txt; status=$$?; rm -rf $(VENV)/newest; exit $$status
 
-# Not what notebooks print to the letter: that is of the versions in the constraints.
+# Not what notebooks print to the letter: that is of the versions in the constraints. uv asks its own settings where packages come from.
 oldest:
-	@$(FIND_PYTHON); rm -rf $(VENV)/oldest; $$python -m venv $(VENV)/oldest && $(VENV)/oldest/bin/python -m pip install --quiet uv && \
-	$(VENV)/oldest/bin/uv pip install --quiet --python $(VENV)/oldest --resolution lowest-direct --requirements pyproject.toml --all-extras && \
+	@$(FIND_PYTHON); echo "Installing the oldest versions for $$($$python --version) into $(VENV)/oldest"; rm -rf $(VENV)/oldest; $$python -m venv $(VENV)/oldest && $(VENV)/oldest/bin/python -m pip install --quiet uv && \
+	$(VENV)/oldest/bin/uv pip install --quiet --python $(VENV)/oldest --resolution lowest-direct --only-binary :all: --requirements pyproject.toml --all-extras && \
 	$(VENV)/oldest/bin/python -m pip install --quiet --no-deps --editable . && \
-	$(VENV)/oldest/bin/python -m pytest tests --deselect tests/test_notebooks.py::test_committed_numbers_are_what_a_run_gives
+	$(VENV)/oldest/bin/python -m pytest tests --deselect tests/test_notebooks.py::test_committed_numbers_are_what_a_run_gives && \
+	rm -rf $(VENV)/oldest
 
 # Known vulnerabilities of these versions; asks the package index.
 audit: $(VENV)/installed
 	@$(RUN) venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet pip-audit
 	@$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/constraints.txt
 
-# Anew when pyproject.toml or the constraints have changed, or the folder has been moved (an editable install holds its place).
-$(VENV)/installed: pyproject.toml $(CONSTRAINTS) $(if $(filter $(CURDIR),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)
+# Anew when pyproject.toml or the constraints have changed, others are asked for, or the folder has been moved (an editable install holds
+# its place).
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) $(if $(filter $(INSTALLED),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)
 	@$(FIND_PYTHON); \
 	echo "Installing into $(VENV) with $$($$python --version): torch and the notebook tools, some minutes the first time"; \
-	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet $(CONSTRAINTS:%=--constraint %) --editable '.[hub,dask]' && echo "$(CURDIR)" > $@
+	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet $(or $(CONSTRAINTS:%=--constraint %),--upgrade --upgrade-strategy eager) --editable '.[hub,dask]' && echo "$(INSTALLED)" > $@
 
 define FIND_PYTHON
 python=; for p in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

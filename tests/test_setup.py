@@ -63,18 +63,21 @@ def test_constraints_are_plain_versions_that_satisfy_every_bound():
 
 
 @pytest.mark.parametrize("given, expected", [([], "install --quiet --constraint tests/constraints.txt --editable"),
-                                             (["CONSTRAINTS="], "install --quiet --editable")])
+                                             (["CONSTRAINTS="], "install --quiet --upgrade --upgrade-strategy eager --editable")])
 @pytest.mark.parametrize("target", ["report", "compare", "test", "lab", "notebooks"])
 def test_every_command_installs_the_tested_versions_unless_told_otherwise(tmp_path, target, given, expected):
     done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and expected in " ".join(done.stdout.split()), done.stderr
     for name in ("pyproject.toml", *(["tests/constraints.txt"] if not given else [])):      # and anew when either has changed
-        (tmp_path / "installed").write_text(f"{ROOT}\n")
+        (tmp_path / "installed").write_text(f"{ROOT}|{'' if given else 'tests/constraints.txt'}\n")
         old, new = [(ROOT / name).stat().st_mtime + seconds for seconds in (-1, 1e6)]
         for when, installs in ((old, True), (new, False)):
             os.utime(tmp_path / "installed", (when, when))
             done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
             assert ("pip install" in done.stdout) == installs, (name, when)
+    (tmp_path / "installed").write_text(f"{ROOT}|{'tests/constraints.txt' if given else ''}\n")     # the others are installed
+    done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
+    assert "pip install" in done.stdout
     (tmp_path / "installed").unlink()
 
 
@@ -99,7 +102,7 @@ def fake_python(folder, script):
 @pytest.mark.parametrize("script, message", [
     ('case "$*" in *version_info*) exit 1;; *) echo "Python 3.9.2";; esac', "ganlib needs Python 3.11 or newer, and found none"),
     ('case "$*" in *ensurepip*) exit 1;; *version_info*) exit 0;; *) echo "Python 3.12.1";; esac', "ganlib needs Python's venv module")])
-@pytest.mark.parametrize("target", ["report", "test", "constraints"])
+@pytest.mark.parametrize("target", ["report", "test", "constraints", "oldest"])
 def test_python_that_cannot_be_used_is_told_in_one_line(tmp_path, script, message, target):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     (tmp_path / "pyproject.toml").write_text("")
