@@ -27,7 +27,7 @@ class Progress:
 
     def __enter__(self):
         self.feed, self.cell = os.environ.get(FEED), None
-        self.silent = self.unit == "images" and self.steps < LEAST or int(os.environ.get("RANK") or 0) > 0     # of several processes one tells
+        self.silent = self.unit == "images" and self.steps < LEAST or os.environ.get("RANK", "0") != "0"     # of several processes one tells
         if self.in_cell and not self.feed and not self.silent and in_kernel():
             from IPython.display import display
             self.cell = display({"text/plain": ""}, raw=True, display_id=True)

@@ -10,6 +10,7 @@ import torch
 from ganlib import grid
 from ganlib.checkpoint import find_checkpoints
 from ganlib.files import InputError
+from ganlib.progress import FEED
 
 distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
 
@@ -68,6 +69,11 @@ def test_local_cluster_trains_and_leaves_the_environment_as_it_was(faces, tiny, 
     before = dict(os.environ)
     (done,) = grid.train_grid([tiny(steps=2)], faces, tmp_path, scheduler="local")
     assert done.folder and dict(os.environ) == before
+
+
+def test_local_workers_show_no_progress_among_the_outputs_of_a_notebook():
+    with grid.connect("local") as client:
+        assert list(client.run(os.getenv, FEED).values()) == [os.devnull]
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://127.0.0.1:1"])
