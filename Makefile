@@ -45,8 +45,10 @@ constraints:
 
 # Not what notebooks print to the letter: that is of the versions in the constraints. uv asks its own settings where packages come from.
 oldest:
-	@$(FIND_PYTHON); echo "Installing the oldest versions for $$($$python --version) into $(VENV)/oldest"; rm -rf $(VENV)/oldest; $$python -m venv $(VENV)/oldest && $(VENV)/oldest/bin/python -m pip install --quiet uv && \
-	$(VENV)/oldest/bin/uv pip install --quiet --python $(VENV)/oldest --resolution lowest-direct --only-binary :all: --requirements pyproject.toml --all-extras && \
+	@$(FIND_PYTHON); echo "Installing the oldest versions for $$($$python --version) into $(VENV)/oldest"; rm -rf $(VENV)/oldest; \
+	$$python -m venv $(VENV)/oldest && $(VENV)/oldest/bin/python -m pip install --quiet uv && \
+	$(VENV)/oldest/bin/uv pip install --quiet --python $(VENV)/oldest --resolution lowest-direct --only-binary :all: \
+	  --requirements pyproject.toml --all-extras && \
 	$(VENV)/oldest/bin/python -m pip install --quiet --no-deps --editable . && \
 	$(VENV)/oldest/bin/python -m pytest tests --deselect tests/test_notebooks.py::test_committed_numbers_are_what_a_run_gives && \
 	rm -rf $(VENV)/oldest

@@ -75,7 +75,7 @@ def reasons(arguments, capsys, status=0):
     """What --resume says of each notebook."""
     capsys.readouterr()
     assert main([*arguments, "--resume"]) == status
-    return re.findall(r"^\[\d/\d\] \w+  (kept.*|running.*)$", capsys.readouterr().out, re.M)
+    return re.findall(r"^\[\d/\d\] \w+  (kept.*|running(?: again)?: .*)$", capsys.readouterr().out, re.M)
 
 
 KEPT = "kept: nothing changed"

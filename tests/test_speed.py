@@ -221,8 +221,8 @@ def torchrun(path, n):
 
 @pytest.mark.parametrize("arch, pieces, accumulate", [("cyclegan", 1, 1), ("uvcgan", 4, 2)])
 def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, arch, pieces, accumulate):
-    """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the second step; how rounding
-    grows from there on is shown above."""
+    """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the
+    second step; how rounding grows from there on is shown above."""
     cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5, lr_d=9e-5)    # a number that YAML could take for a text
     one = train.fit(cfg, faces, tmp_path / "one", accumulate=pieces)
     (tmp_path / "temporary").mkdir()
