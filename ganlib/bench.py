@@ -13,6 +13,7 @@ import sys
 
 import torch
 
+from ganlib.command import call
 from ganlib.config import ARCHS, RECIPES, TrainConfig
 from ganlib.cost import default_device
 from ganlib.data import load_domains
@@ -83,6 +84,8 @@ def main(arguments=None):
                 f"step {row['step']} g {row['ganlib']['g']:.3f} {row['reference']['g']:.3f}" for row in result["curves"][9::10]))
         if options.json:
             write_atomic(options.json, json.dumps(result, indent=1))
+    except BrokenPipeError:     # see call
+        raise
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,4 +93,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(main))

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import stats
 from tabulate import tabulate
 
+from ganlib.command import call
 from ganlib.config import RECIPES, load_config, read_json
 from ganlib.files import InputError
 from ganlib.judge import SCORES, family
@@ -247,4 +248,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(main))

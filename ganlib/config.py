@@ -132,7 +132,7 @@ def parse_yaml(text):
 def read_yaml(path):
     """What a YAML file says, in plain values; InputError where it cannot be read."""
     try:
-        return parse_yaml(Path(path).read_text())
+        return parse_yaml(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a YAML file that can be read ({error})") from None
 
@@ -186,7 +186,7 @@ def show_difference(name, theirs, mine):
 def read_json(path):
     """The dict in a JSON file; InputError where there is none in it."""
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         raise InputError(f"{path}: not a JSON file of ganlib; delete its folder and train again") from None
 

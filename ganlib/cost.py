@@ -133,7 +133,7 @@ def device_name(device):
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        model = next(line for line in open("/proc/cpuinfo") if line.startswith("model name")).split(":", 1)[1].strip()
+        model = next(line for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")).split(":", 1)[1].strip()
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return f"{model}, {torch.get_num_threads()} threads"

@@ -180,7 +180,7 @@ class Cache:
     def read(self):
         """What load gives, of a Cache that may be smaller than those that are wanted."""
         try:
-            kept = json.loads((self.folder / "cache.json").read_text())
+            kept = json.loads((self.folder / "cache.json").read_text(encoding="utf-8"))
             arrays = {domain: map_images(self.folder / Path(name).name, shape) for domain, (name, shape) in kept["arrays"].items()}
             return arrays, pd.DataFrame(kept["facts"], columns=FACTS), kept["notes"], kept["digests"]
         except Exception:   # what is damaged is nearly anything

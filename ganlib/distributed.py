@@ -145,18 +145,18 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
-        path.write_text(yaml.safe_dump(job))
+        path.write_text(yaml.safe_dump(job), encoding="utf-8")
         feed.touch()
         threads = max(1, (os.cpu_count() or 1) // processes)
-        env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed)}
-        with open(said, "w") as out, open(said) as heard:
+        env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed), "PYTHONIOENCODING": "utf-8"}
+        with open(said, "w", encoding="utf-8") as out, open(said, encoding="utf-8", errors="replace") as heard:
             ranks = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "--log-dir", work,
                                       "-m", "ganlib.train", str(path)], env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
             try:
                 while ranks.poll() is None:
                     time.sleep(0.2)
                     tell(heard)
-                    told = [json.loads(line) for line in feed.read_text().splitlines(keepends=True) if line.endswith("\n")]
+                    told = [json.loads(line) for line in feed.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
                     if steps := [update["step"] for update in told if update["unit"] == "steps" and update["steps"] == cfg.steps]:
                         progress.update(steps[-1])
             finally:
@@ -166,7 +166,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
                     with suppress(KeyboardInterrupt):
                         ranks.wait()
                 tell(heard)
-        lines = said.read_text().splitlines()
+        lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
     if ranks.returncode:
         told = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), None)
         raised = next((line for line in reversed(lines) if "Error" in line.split(":")[0]), "it said nothing")

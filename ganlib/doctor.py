@@ -16,10 +16,12 @@ from math import isnan
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
 from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
+from ganlib.command import call
 from ganlib.config import TrainConfig
 from ganlib.cost import count_memory, default_device, device_name
 from ganlib.data import load_domains, pair_batches, to_float
@@ -185,6 +187,7 @@ def save(folder, images, diagnosis, cost):
     """Write doctor.json and a PNG of the offenders of each finding to the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        plt.switch_backend("Agg")       # whatever the environment names, no window
         for old in folder.glob("doctor-[0-9][0-9]-*.png"):     # of an earlier look
             old.unlink()
         for i, finding in enumerate(diagnosis.findings):
@@ -197,4 +200,4 @@ def save(folder, images, diagnosis, cost):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(main))

@@ -88,7 +88,7 @@ def locked(path, what):
     for _ in range(10):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+", errors="replace")
+            file = open(path, "a+", encoding="utf-8", errors="replace")
         except OSError as error:
             explain(error, path)
         try:

@@ -47,7 +47,7 @@ class Log:
                     self.remember(json.loads(line))
                 self.sha256.update(known)
                 os.truncate(self.path, self.length)
-            self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1)
+            self.file = open(self.path if rank() == 0 else os.devnull, "a" if self.length else "w", buffering=1, encoding="utf-8")
         except OSError as error:
             explain(error, self.path)
         return self

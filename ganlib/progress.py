@@ -47,7 +47,7 @@ class Progress:
         if self.silent:
             return
         if self.feed:
-            with suppress(OSError), open(self.feed, "a") as file:      # a full disk ends no training by this
+            with suppress(OSError), open(self.feed, "a", encoding="utf-8") as file:      # a full disk ends no training by this
                 print(json.dumps({"label": self.label, "step": step, "steps": self.steps, "seconds": seconds,
                                   "folder": self.folder and str(self.folder), "unit": self.unit, "initial": self.initial}), file=file)
         elif self.cell:

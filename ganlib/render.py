@@ -51,7 +51,7 @@ def render(entries, title, incomplete=""):
         inner = "".join(f"<li>{link}</li>" for link in links[1:])
         contents.append(f'<li>{links[0] if links else html.escape(entry["name"])}{mark}<ul>{inner}</ul></li>')
         sections.append(f'<section id="{html.escape(entry["name"])}">{body}</section>')
-    css = (Path(__file__).parent / "report.css").read_text() + HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8") + HtmlFormatter(style="friendly").get_style_defs(".highlight")
     return PAGE.format(title=f"ganlib: {html.escape(title)}", marks=INCOMPLETE if incomplete else "", css=css, contents="".join(contents), sections="".join(sections))
 
 
@@ -106,6 +106,6 @@ def colophon(entries):
 def read_metrics(folder):
     """What a run's metrics.json tells, with the name of its folder; None where there is none that is whole."""
     try:
-        return json.loads((Path(folder) / "metrics.json").read_text()) | {"folder": Path(folder).name}
+        return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8")) | {"folder": Path(folder).name}
     except (OSError, ValueError, TypeError):
         return None

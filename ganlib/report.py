@@ -27,6 +27,7 @@ import papermill
 import psutil
 from nbclient.exceptions import DeadKernelError
 
+from ganlib.command import call
 from ganlib.config import check_value, parse_yaml, read_yaml, shown
 from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable, write_atomic
 from ganlib.progress import FEED, meter
@@ -181,6 +182,8 @@ def run(entries, out, title, resume=False):
                     take_step(entry, f"[{i}/{len(entries)}] {entry['name']}", entries[:i - 1], out, feed, steps, resume)
             except KeyboardInterrupt as error:
                 stop = error
+            except BrokenPipeError:     # the reader of what is said here has gone
+                stop = KeyboardInterrupt(signal.SIGPIPE)
             finally:
                 del os.environ[FEED]
             ended = [entry for entry in entries if "seconds" in entry and entry["mark"] != "interrupted"]
@@ -188,7 +191,7 @@ def run(entries, out, title, resume=False):
                 if "seconds" not in entry:
                     entry.update(mark="not run", error="interrupted before its turn", seconds=0, runs=[])
             page = report = out / "report.html"
-            if stop and report.exists() and INCOMPLETE not in report.read_text(errors="replace")[:1000]:
+            if stop and report.exists() and INCOMPLETE not in report.read_text(encoding="utf-8", errors="replace")[:1000]:
                 page = out / "report-incomplete.html"
             told = f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; --resume runs the rest" if stop else ""
             write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
@@ -253,7 +256,7 @@ def execute(entry, feed, label):
         while not ended.wait(0.5 if live else 15):
             line = progress_line(label, feed, seen, begun)
             print(f"\r{line}\033[K" if live else line, end="" if live else "\n", flush=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):    # or what is said of it cannot be written
         end_notebook(ended)
         entry.update(mark="interrupted", error="interrupted while it ran")
         raise
@@ -343,4 +346,4 @@ def leave(status):
 
 
 if __name__ == "__main__":
-    leave(main())
+    leave(call(main))

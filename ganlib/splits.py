@@ -102,7 +102,7 @@ def read_manifest(path, files, strict=True):
     try:
         if not path.is_file():
             raise ValueError("not a regular file")      # a pipe would be read forever
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         rows = dict(zip(table["file"], zip(table["sha256"], table["split"])))
     except (KeyError, ValueError, OSError) as error:
         raise InputError(f"manifest {path}: expected a CSV with the columns file, sha256, split "

@@ -64,7 +64,7 @@ def reason(old, now, kept):
 def read_steps(path):
     """{name: record} of the notebooks that were run into this folder; empty, and told, where the file is damaged."""
     try:
-        steps = json.loads(path.read_text())
+        steps = json.loads(path.read_text(encoding="utf-8"))
         if all(isinstance(step[key], kind) for step in steps.values() for key, kind in RECORD.items()):
             return steps
     except FileNotFoundError:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch.nn.utils import get_total_norm
 
 from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
+from ganlib.command import call
 from ganlib.config import claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
@@ -113,7 +114,7 @@ def has_bfloat16(device):
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return False
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
@@ -356,6 +357,8 @@ def main(arguments=None):
     except (InputError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    except BrokenPipeError:     # see call
+        raise
     except OSError as error:
         print(f"error: {printable(error.filename or folder)[:300]}: {error.strerror}", file=sys.stderr, flush=True)
         return 2
@@ -374,6 +377,5 @@ def main(arguments=None):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    status = main()
-    sys.stdout.flush()
+    status = call(main)
     os._exit(status) if status and world_size() > 1 else sys.exit(status)     # what is lost cannot be said goodbye to

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from ganlib.command import call
 from ganlib.faces import CHUNK, DOMAINS, SPLITS, draw_numbered
 from ganlib.files import InputError
 
@@ -102,4 +103,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(main))
