@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -152,6 +153,69 @@ def check_value(name, value, like):
         raise InputError(f"{name} {shown(value)}: expected {expected}, for instance {like!r}")
     if type(value) is int and abs(value) >= MOST:
         raise InputError(f"{name} {shown(value)}: expected a number below {MOST:,}")
+
+
+TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def take_value(name, value, like):
+    """The value as one of the kind of `like`, the example; InputError where it stands for none.
+
+    Texts are taken as what they stand for: "60", "5e-4", "[0, 1]", "no". 1e3 is a whole number, and 2026 is a text where one is expected.
+    A list is of the kind of the first item of `like`.
+    """
+    if isinstance(like, str):
+        value = str(value) if type(value) is int else os.fspath(value) if isinstance(value, os.PathLike) else value
+        if not isinstance(value, str):
+            raise InputError(f"{name} {shown(value)}: expected a text; put it in quotes, or give it to papermill by -r instead of -p")
+    if isinstance(like, list):
+        return take_list(name, value, like)
+    if isinstance(like, dict):
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise InputError(f"{name} {shown(value)}: expected names with values, for instance {like!r}")
+        return value
+    if isinstance(value, str) and isinstance(like, bool):
+        value = TRUTHS.get(value.strip().lower(), value)
+    elif isinstance(value, str) and isinstance(like, (int, float)):
+        value = read_number(value, like)
+    if type(like) is int and type(value) is float and value.is_integer():
+        value = int(value)
+    check_value(name, value, like)
+    return value
+
+
+def read_number(text, like):
+    """The number that a text stands for, a whole one where `like` is one and it can be; else the text."""
+    for kind in (int, float) if type(like) is int else (float,):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def take_list(name, value, like):
+    """A list of one item or more, each taken as the first one of `like`, from a list, a tuple or the text of a list."""
+    try:
+        value = parse_yaml(value) if isinstance(value, str) else value
+    except ValueError:
+        pass    # told below
+    if not isinstance(value, (list, tuple)) or not value:
+        raise InputError(f"{name} {shown(value)}: expected a list, for instance {like!r}")
+    try:
+        return [take_value(name, item, like[0]) for item in value]
+    except InputError as error:
+        raise InputError(f"{name} {shown(value)}: expected a list such as {like!r}; in it: {error}") from None
+
+
+def check_pieces(batch_size, accumulate, processes=1):
+    """Raise InputError unless a batch can be split into this many pieces, over this many processes."""
+    for name, n in (("accumulate", accumulate), ("processes", processes)):
+        if type(n) is not int or n < 1:
+            raise InputError(f"{name} {shown(n)}: expected a whole number, 1 or more")
+    if batch_size % (accumulate * processes):
+        pieces = f"accumulate {accumulate}" + (f" and {processes} processes" if processes > 1 else "")
+        raise InputError(f"{pieces}: expected whole numbers that together divide the batch of {batch_size} pairs")
 
 
 def claim_run_folder(folder, cfg, fingerprint):

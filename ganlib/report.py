@@ -28,8 +28,9 @@ import psutil
 from nbclient.exceptions import DeadKernelError
 
 from ganlib.command import call
-from ganlib.config import check_value, parse_yaml, read_yaml, shown
+from ganlib.config import check_value, read_yaml, shown
 from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable, write_atomic
+from ganlib.parameters import check_parameters
 from ganlib.progress import FEED, meter
 from ganlib.render import INCOMPLETE, render
 from ganlib.steps import digest, inputs, know_data, read_steps, reason
@@ -91,7 +92,7 @@ def plan(path, overrides):
     """The notebooks to run, as dicts of notebook (path), name, title, parameters; every parameter checked.
 
     The file holds `notebooks`, a list of {notebook, name, title, parameters}, and `common` parameters for all notebooks
-    that have them. overrides: {name: text}, read as YAML unless the parameter is a text. Raises InputError for a notebook
+    that have them. overrides: {name: text}, taken as check_parameters does. Raises InputError for a notebook
     that is not there, a parameter that no notebook has (naming those there are), an override of what the file sets for
     single notebooks (their titles and comparison rest on it) and a value of another type than the notebook's default.
     """
@@ -126,8 +127,10 @@ def plan(path, overrides):
     for entry in entries:
         refuse_unknown(path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter")
         given, defaults = common | entry.pop("own") | overrides, entry.pop("defaults")
-        entry["parameters"] = {name: typed(name, value, defaults[name]) for name, value in given.items() if name in defaults}
-        entry["values"] = json.loads(json.dumps(defaults | entry["parameters"], default=str))   # as steps.json gives them back
+        given = {name: value for name, value in given.items() if name in defaults}
+        values = check_parameters(defaults | given, defaults)
+        entry["parameters"] = {name: values[name] for name in given}
+        entry["values"] = json.loads(json.dumps(values, default=str))   # as steps.json gives them back
     return entries
 
 
@@ -141,21 +144,6 @@ def refuse_unknown(source, given, known, what):
 def tell(name):
     """A name in a YAML file as it stands in an error, which may be any value."""
     return printable(name)[:100] if isinstance(name, str) else shown(name)
-
-
-def typed(name, value, default):
-    """The value of a parameter, a text read as YAML unless the default is a text; InputError if it is of another type."""
-    if isinstance(value, str) and not isinstance(default, str):
-        try:
-            value = float(value) if type(default) is float else parse_yaml(value)   # YAML takes 5e-4 for a text
-        except ValueError:
-            pass    # told below
-    if isinstance(default, list) and (not isinstance(value, list) or not value or any(type(item) is not type(default[0]) for item in value)):
-        raise InputError(f"{name} {shown(value)}: expected a list such as {default!r}")
-    for item in value if isinstance(value, list) and (name == "image_size" or isinstance(default, list)) else [value]:
-        if not isinstance(item, dict) or not isinstance(default, list):
-            check_value(name, item, default[0] if isinstance(default, list) else default)
-    return value
 
 
 def default_parameters(notebook):

@@ -17,7 +17,7 @@ from torch.nn.utils import get_total_norm
 
 from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.command import call
-from ganlib.config import claim_run_folder, read_job, read_json
+from ganlib.config import check_pieces, claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
@@ -303,9 +303,7 @@ def check_fit(cfg, data, accumulate, processes):
     """Raise InputError where a config cannot be trained on this data in these many pieces."""
     if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
         raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
-    if type(accumulate) is not int or accumulate < 1 or cfg.batch_size % (accumulate * processes):
-        pieces = f"accumulate {accumulate!r}" + (f" and {processes} processes" if processes > 1 else "")
-        raise InputError(f"{pieces}: expected whole numbers that together divide the batch of {cfg.batch_size} pairs")
+    check_pieces(cfg.batch_size, accumulate, processes)
 
 
 def describe_run(cfg, data, nets):

@@ -106,7 +106,7 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
     ({"notebooks": ["01_fine", "01_fine"]}, [], "two notebooks are named 01_fine"),
     ({"notebooks": [{"notebok": "01_fine"}]}, [], "notebok: expected notebook, name, title or parameters"),
     ({"notebooks": ["01_fine"]}, ["-p", "value", "[x"], "value '[x': expected a whole number"),
-    ({"notebooks": ["01_fine"]}, ["-p", "value", "[1]"], "value [1]: expected a whole number"),
+    ({"notebooks": ["01_fine"]}, ["-p", "value", "[1]"], "value '[1]': expected a whole number"),
     ({"notebooks": [{"notebook": "01_fine", "parameters": {"value": 2}}]}, ["-p", "value", "4"],
      "-p: value: mine.yaml sets it for single notebooks; change it in a copy of that file"),
     ({"notebooks": [3]}, [], "as names with values"), ({"notebooks": ["01_fine"], "common": ["value"]}, [], "as names with values"),

@@ -1,0 +1,132 @@
+"""The parameters of the notebooks: each is taken as what it stands for, or refused in one line before anything else runs."""
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from ganlib import InputError
+from ganlib.parameters import PARAMETERS, check_parameters
+from ganlib.report import NOTEBOOKS, default_parameters, find_settings, plan
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+DEFAULTS = {name: default_parameters(NOTEBOOKS / f"{name}.ipynb") for name in NAMES}
+EACH = [(notebook, name) for notebook in NAMES for name in DEFAULTS[notebook]]
+ODD = [None, 1.5, 2.5j, {"a": 1}, [], [[1]], ["x", 1], b"16", "", "two words", float("nan"), float("inf"), -1, 2**31, 10**30, True, np.int64(16), "None",
+       "[1", "!!int ''", "1:30", "16 px", "0x10", len]
+
+
+@lru_cache
+def cells(notebook):
+    return [cell.source for cell in nbformat.read(NOTEBOOKS / f"{notebook}.ipynb", 4).cells if cell.cell_type == "code"]
+
+
+def set_up(notebook, **given):
+    """The parameters of a notebook after its first cell, `given`, and of its second cell all up to the first statement that is no import."""
+    space = {}
+    exec(cells(notebook)[0], space)
+    space |= given
+    body = ast.parse(cells(notebook)[1]).body
+    first = next(i for i, line in enumerate(body) if not isinstance(line, (ast.Import, ast.ImportFrom)))
+    needed = [line for line in body[:first] if getattr(line, "module", "") == "ganlib.parameters"]
+    exec(compile(ast.Module([*needed, body[first]], []), notebook, "exec"), space)
+    return {name: space[name] for name in DEFAULTS[notebook]}
+
+
+def is_of_kind(value, like):
+    """Whether a value is of the kind of an example; a whole number stands for a float too."""
+    if isinstance(like, list):
+        return isinstance(value, list) and len(value) > 0 and all(is_of_kind(item, like[0]) for item in value)
+    return type(value) is type(like) or (type(like) is float and type(value) is int)
+
+
+@pytest.mark.parametrize("notebook", NAMES)
+def test_every_parameter_is_checked_first_of_all(notebook):
+    assert set_up(notebook) == DEFAULTS[notebook]
+    for name, default in DEFAULTS[notebook].items():
+        assert is_of_kind(default, PARAMETERS[name]), name
+
+
+@pytest.mark.parametrize("notebook, name", EACH)
+def test_no_parameter_takes_another_kind_than_its_defaults(notebook, name):
+    like, taken = PARAMETERS[name], 0
+    for odd in ODD:
+        try:
+            value = set_up(notebook, **{name: odd})[name]
+        except InputError as error:
+            text = str(error)
+            assert text.startswith((name, "accumulate")) and ("expected" in text or "there are" in text) and text.isprintable() and len(text) < 400, (odd, text)
+        else:
+            taken += 1
+            assert is_of_kind(value, like) or name == "image_size" and is_of_kind(value, [1]), (odd, value)
+    assert taken < len(ODD) / 2
+
+
+@pytest.mark.parametrize("notebook", NAMES)
+def test_no_cell_gives_a_parameters_name_to_something_else(notebook):
+    """The check would be of that, when the cells are run once more."""
+    for cell in cells(notebook)[1:]:
+        for node in ast.parse(cell).body:
+            stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+            inner = {part.id for scope in ast.walk(node) if isinstance(scope, (ast.comprehension, ast.FunctionDef)) for part in ast.walk(scope)
+                     if isinstance(part, ast.Name)}
+            assert not (stored - inner) & set(PARAMETERS), cell
+
+
+@pytest.mark.parametrize("name, given, value", [
+    *[("resume", text, False) for text in ("false", "False", "no", "No", "off", " FALSE\n", False)],
+    *[("resume", text, True) for text in ("true", "True", "yes", "ON", True)],
+    ("seeds", "[0, 1]", [0, 1]), ("seeds", "[3]", [3]), ("seeds", (0, 4), [0, 4]), ("seeds", ["0", "1"], [0, 1]), ("seeds", "- 5\n- 6", [5, 6]),
+    ("image_size", "[32, 48]", [32, 48]), ("image_size", "48", 48), ("image_size", (32, 48), [32, 48]), ("image_size", ["32", 48], [32, 48]),
+    ("steps", "60", 60), ("steps", "1e4", 10_000), ("steps", 1e4, 10_000), ("steps", "1_000", 1000), ("steps", "010", 10),
+    ("lr", "5e-4", 5e-4), ("lr", "1", 1.0), ("lr", 1, 1), ("lr", ".5e-3", 5e-4),
+    ("data", 2026, "2026"), ("domain_a", 7, "7"), ("runs", 2026, "2026"), ("runs", Path("a/b"), "a/b"), ("domain_a", "no", "no"), ("domain_a", "007", "007"),
+    ("models", "[{arch: uvcgan, ngf: 4}]", [{"arch": "uvcgan", "ngf": 4}]),
+    ("models", [{"ngf": "4", "lr_g": "5e-4", "scale_lr": "no"}], [{"ngf": 4, "lr_g": 5e-4, "scale_lr": False}])])
+def test_texts_are_taken_as_what_they_stand_for(name, given, value):
+    taken = check_parameters({name: given})[name]
+    assert taken == value and type(taken) is type(value)
+
+
+@pytest.mark.parametrize("given, message", [
+    ({"processes": 0}, "processes 0: expected 1 or more"), ({"processes": -1}, "processes -1: expected 1 or more"),
+    ({"processes": "two"}, "processes 'two': expected a whole number, for instance 1"), ({"processes": True}, "processes True: expected a whole number"),
+    ({"processes": 3, "accumulate": 1, "batch_size": 4}, "accumulate 1 and 3 processes: expected whole numbers that together divide the batch of 4"),
+    ({"processes": 1, "accumulate": 3, "batch_size": 4}, "accumulate 3: expected"), ({"accumulate": 0}, "accumulate 0: expected 1 or more"),
+    ({"inception": True}, "inception True: expected a text; put it in quotes, or give it to papermill by -r instead of -p"),
+    ({"inception": None}, "inception None: expected a text"), ({"runs": 20.26}, "runs 20.26: expected a text"), ({"data": ""}, 'data \'\': expected "builtin"'),
+    ({"resume": "never"}, "resume 'never': expected True or False"), ({"resume": 0}, "resume 0: expected True or False"), ({"resume": ""}, "resume ''"),
+    ({"seeds": 0}, "seeds 0: expected a list, for instance [0, 1, 2]"), ({"seeds": []}, "seeds []: expected a list"),
+    ({"seeds": "0, 1"}, "seeds '0, 1': expected a list"), ({"seeds": "[0, 1"}, "seeds '[0, 1': expected a list"),
+    ({"seeds": [0, 1, 0]}, "seeds [0, 1, 0]: 0 is in it twice; expected different ones"), ({"seeds": [0, "one"]}, "seeds 'one': expected a whole number"),
+    ({"seeds": [-1]}, "seeds [-1]: -1 and seed 0 together: seed -1: expected 0 or more"), ({"seeds": [1], "seed": 2**31 - 1}, "seeds [1]: 1 and seed"),
+    ({"seed": -1}, "seed -1: expected 0 or more"), ({"steps": 0}, "steps 0: expected 1 or more"), ({"steps": 2.5}, "steps 2.5: expected a whole number"),
+    ({"batch_size": "4.5"}, "batch_size 4.5: expected a whole number"), ({"epoch_steps": -1}, "epoch_steps -1: expected 0 or more"),
+    ({"ngf": 2**31}, "ngf 2147483648: expected a number below"), ({"builtin_eval": 0}, "builtin_eval 0: expected 1 or more"),
+    ({"timed_steps": 0}, "timed_steps 0: expected 1 or more"), ({"lr": -0.1}, "lr -0.1: expected 0 or more"), ({"lr": "fast"}, "lr 'fast': expected a number"),
+    ({"lr": "nan"}, "lr nan: expected 0 or more"), ({"lr": float("inf")}, "lr inf: expected 0 or more"),
+    ({"image_size": [32, 48, 3]}, "image_size (32, 48, 3): expected one whole number of pixels, or height and width"),
+    ({"image_size": [0, 32]}, "image_size (0, 32): expected one whole number"), ({"image_size": -64}, "image_size (-64, -64): expected"),
+    ({"image_size": "32x48"}, "image_size '32x48': expected one whole number of pixels, or height and width, for instance [48, 64]"),
+    ({"recipe": "sed"}, "recipe 'sed': no such recipe; there are default, seed"), ({"precision": "half"}, "precision 'half': no such precision; there are"),
+    ({"arch": "pix2pix"}, "arch 'pix2pix': no such arch; there are cyclegan, uvcgan"),
+    ({"models": "cyclegan"}, "models 'cyclegan': expected a list, for instance [{'arch'"), ({"models": ["cyclegan"]}, "models 'cyclegan': expected names with values"),
+    ({"models": {"arch": "cyclegan"}}, "models {'arch': 'cyclegan'}: expected a list"), ({"models": [{1: 2}]}, "models {1: 2}: expected names with values"),
+    ({"models": [{"arch": "gan"}]}, "models: number 1, {'arch': 'gan'}: arch 'gan': no such arch; there are cyclegan, uvcgan"),
+    ({"models": [{}, {"nfg": 8}]}, "models: number 2, {'nfg': 8}: nfg: no such field of TrainConfig; there are"),
+    ({"models": [{"lr_g": "fast"}]}, "lr_g 'fast': expected a number"), ({"models": [{"seed": 1}]}, "seed: all models have the same; set the parameter seeds"),
+    ({"models": [{"ngf": 8}, {}, {"ngf": 8}]}, "models: number 3 is number 1 once more; leave one of them out")])
+def test_what_cannot_be_used_is_told_in_one_line(given, message):
+    with pytest.raises(InputError) as told:
+        check_parameters(given)
+    assert message in str(told.value) and str(told.value).isprintable()
+
+
+def test_report_checks_the_same_before_it_runs_anything():
+    assert plan(find_settings("quick"), {"resume": "no", "builtin_a": "1e3"})[1]["parameters"]["resume"] is False
+    for name, text in [("processes", "0"), ("resume", "never"), ("accumulate", "3"), ("steps", "0"), ("seeds", "[1, 1]")]:
+        with pytest.raises(InputError, match=f"^{name} "):
+            plan(find_settings("quick"), {name: text})
