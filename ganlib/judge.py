@@ -16,7 +16,7 @@ from ganlib.data import Pair, load_truth, to_float
 from ganlib.probe import agreement, find_probe
 
 WAYS = {"ab": ("a", "b"), "ba": ("b", "a")}     # direction: source and target domain
-VERSION = 1                                     # of the formulas: scores of another one are no longer the same scores
+VERSION = 2                                     # of the formulas: scores of another one are no longer the same scores
 SEED = 0                                        # of subsets, resamples, patches and projections
 
 # What each score is (its name without domain or direction), and whether more of it is better. In the order of tables.
@@ -96,8 +96,8 @@ class Judge:
 
         cycle: mean |rec - real|, 0 to 2. content: distance of the probe's contents from input to fake, 1 for two strangers of
         the two domains. nearest: distance of the fake's features to those of the nearest real image of its domain. Of built-in
-        faces also agreement (mean over the attributes that the probe reads well), and to the true counterpart psnr (dB), ssim
-        and perceptual. out: what translate gives; without rec there is no cycle.
+        faces also agreement (mean over the attributes that the probe reads well), and to the true counterpart psnr (dB; none, NaN,
+        for the counterpart itself), ssim and perceptual. out: what translate gives; without rec there is no cycle.
         """
         source, target = WAYS[way]
         fake, table = to_bytes(out[f"fake_{target}"]), {}
@@ -109,11 +109,11 @@ class Judge:
         if self.attributes is not None and self.probe.readable:
             table["agreement"] = self.agreements(fake, way).mean(axis=1).to_numpy()
         if self.truth:
-            from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure   # 3 s to import
-            fake, true = to_float(fake), to_float(self.truth[way])
-            table["psnr"] = peak_signal_noise_ratio(fake, true, data_range=2.0, reduction="none", dim=(1, 2, 3))
-            table["ssim"] = structural_similarity_index_measure(fake, true, data_range=2.0, reduction="none")
-            table["perceptual"] = self.probe.perceptual(fake, true)
+            from torchmetrics.functional.image import peak_signal_noise_ratio   # 3 s to import
+            pair = to_float(fake), to_float(self.truth[way])
+            table["psnr"] = peak_signal_noise_ratio(*pair, data_range=2.0, reduction="none", dim=(1, 2, 3))
+            table["ssim"] = metrics.ssim(fake, self.truth[way])
+            table["perceptual"] = self.probe.perceptual(*pair)
         table = {name: column.numpy() if torch.is_tensor(column) else column for name, column in table.items()}
         return pd.DataFrame(table).astype(np.float64).replace(np.inf, np.nan)
 
@@ -223,7 +223,8 @@ WHAT = {    # of a family of scores: formula, range, which way is better; _a and
     "content": "distance of the probe's contents from input to fake; 0 the same, 1 two strangers of the two domains, smaller is better",
     "agreement": "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, more is better",
     "psnr": "dB to the true counterpart, pixels in [-1, 1], 8 bits; more is better",
-    "ssim": "structural similarity to the true counterpart, Gaussian window of 11 pixels; -1 to 1, more is better",
+    "ssim": "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows of 11 pixels; -1 to 1, "
+            "more is better",
     "perceptual": "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller is better"}
 BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
 

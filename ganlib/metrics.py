@@ -7,6 +7,7 @@ import torch.nn.functional as F
 PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256       # patch side; patches an image and level; projections
 KID_SUBSETS, RESAMPLES, SWD_RESAMPLES, SWD_RESAMPLED_DIRECTIONS = 100, 100, 50, 16
 NEIGHBOUR = 3                                   # the ball of a real image reaches to this neighbour (precision and recall)
+WINDOW = 11                                     # pixels a side of SSIM's window
 
 
 def kid(x, y, seed=0):
@@ -46,6 +47,25 @@ def precision_recall(fake, real):
     if min(len(fake), len(real)) <= NEIGHBOUR + 1:
         raise ValueError(f"precision and recall of {len(fake)} and {len(real)} images: expected {NEIGHBOUR + 2} or more of each")
     return calculate_precision_recall_full(fake.cpu(), real.cpu(), NEIGHBOUR)
+
+
+def ssim(x, y, batch_size=64):
+    """Structural similarity of each image to its counterpart (Wang et al. 2004, 10.1109/TIP.2003.819861), by torchmetrics:
+    x, y uint8 (N, C, H, W) -> (N,) in [-1, 1], 1 for equal ones. ValueError for images of fewer than 11 pixels a side.
+
+    On pixels from 0 to 1, since it compares means and so changes with a shift; over the places where the whole Gaussian window
+    is inside the image, as the authors have it. In float64, as the variances are differences of numbers that are nearly equal.
+    """
+    from torchmetrics.functional.image import structural_similarity_index_measure   # 3 s to import
+    if min(x.shape[-2:]) < WINDOW:
+        raise ValueError(f"SSIM of images of {tuple(x.shape[-2:])} pixels: expected {WINDOW} or more a side")
+    border, found = WINDOW // 2, []
+    for pair in zip(x.split(batch_size), y.split(batch_size)):
+        pixels = [images.double() / 255 for images in pair]
+        full = structural_similarity_index_measure(
+            *pixels, sigma=1.5, kernel_size=WINDOW, data_range=1.0, reduction="none", return_full_image=True)[1]
+        found.append(full[..., border:-border, border:-border].mean((1, 2, 3)))
+    return torch.cat(found)
 
 
 def spread(n, most):

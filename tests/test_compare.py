@@ -55,7 +55,7 @@ def test_time_and_memory_of_other_devices_are_not_compared(runs, tmp_path):
 
 
 @pytest.mark.parametrize("family, key, value", [("kid_probe", "hash", "another"), ("swd", "n", {"a": 9, "b": 5}), ("cycle", "data", "another"),
-                                                ("fid_probe", "split", "val"), ("content", "seed", 1)])
+                                                ("fid_probe", "split", "val"), ("content", "seed", 1), ("cycle", "version", 1)])
 def test_scores_of_another_protocol_are_refused(runs, tmp_path, family, key, value):
     def change(metrics):
         metrics["protocols"][family][key] = value
@@ -184,6 +184,19 @@ def test_run_is_scored_again_where_its_protocol_is_another(runs, faces, tmp_path
     old = run.metrics["protocols"] | {"kid_probe": run.metrics["protocols"]["kid_probe"] | {"hash": "of an older probe"}}
     again = score_run(run._replace(metrics=run.metrics | {"protocols": old, "scores": {}}), faces)
     assert again.metrics["scores"] == run.metrics["scores"] and again.metrics["protocols"] == run.metrics["protocols"]
+
+
+def test_run_that_was_scored_by_an_older_version_is_scored_again(runs, faces):
+    """Its file as an older ganlib left it: nothing of it is kept beside new scores."""
+    run = load_run(runs[0])
+    old = {name: protocol | {"version": 1} for name, protocol in run.metrics["protocols"].items()}
+    wrong = {weights: {name: {"value": -1.0, "low": -1.0, "high": -1.0} for name in scores}
+             for weights, scores in run.metrics["scores"].items()}
+    path = run.folder / "metrics.json"
+    path.write_text(json.dumps(run.metrics | {"protocols": old, "scores": wrong}))
+    again = score_run(load_run(runs[0]), faces)
+    assert again.metrics == run.metrics == json.loads(path.read_text())
+    assert {protocol["version"] for protocol in again.metrics["protocols"].values()} == {2}
 
 
 def test_table_says_what_no_run_has(runs):
