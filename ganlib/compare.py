@@ -8,12 +8,10 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tabulate import tabulate
 
 from ganlib.command import call
@@ -21,15 +19,14 @@ from ganlib.config import RECIPES, load_config, read_json
 from ganlib.files import InputError
 from ganlib.judge import SCORES, family
 from ganlib.runs import WEIGHTS
+from ganlib.significance import conclude, differences
 
-HEADLINE = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba")    # differences are tested in these: realism, faithfulness
 COSTS = {"parameters": "parameters of a generator", "flops_per_pair": "FLOPs a training pair", "pairs_per_second": "pairs/s",
          "train_seconds": "training, s", "memory_mib": "memory of training, MiB"}
-ALPHA = 0.05
 
 
 def gather(folders, weights="ema"):
-    """One row a run, as a DataFrame: model, seed, folder, the costs, and of each score NAME, NAME_low and NAME_high.
+    """One row a run, as a DataFrame: model, arch, recipe, seed, folder, the costs, and of each score NAME, NAME_low and NAME_high.
 
     Runs that differ in their seed alone are one model. A score that only some runs have is missing (NaN) in the others, and time
     and memory are where runs were made on different devices. Raises InputError for a folder that holds no finished run, one without scores, two runs of one model and seed (which would count one
@@ -55,7 +52,7 @@ def gather(folders, weights="ema"):
         costs = {name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name) for name in COSTS}
         scores = {name + end: score[key] for name, score in metrics["scores"][weights].items()
                   for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-        rows.append({"seed": cfg.seed, "folder": str(folder), "device": f"{metrics['device']}, {metrics['precision']}"} | costs | scores)
+        rows.append({"arch": cfg.arch, "recipe": cfg.recipe, "seed": cfg.seed, "folder": str(folder), "device": f"{metrics['device']}, {metrics['precision']}"} | costs | scores)
         configs.append(asdict(cfg))
         known[cfg] = folder
     table = pd.DataFrame(rows)
@@ -100,69 +97,6 @@ def seconds_to_kid(run, target):
     kid = validation_kid(run)
     reached = kid.index[kid <= target]
     return run.metrics["train_seconds"] * reached[0] / run.cfg.steps if len(reached) else np.nan
-
-
-def differences(table, names=HEADLINE):
-    """Every two models compared in every score, a row each: a t-test over seeds, the effect size and whether it is established.
-
-    The spread over seeds is pooled over all models of the table, which takes it to be alike in them: three seeds of one model
-    alone say little of it. That of KID grows with KID, so where all are above 0 its logarithm is tested. effect: Hedges' g, the
-    difference in units of that spread, corrected for few seeds. p_adjusted: by Holm (1979) for all comparisons of the table.
-    With a model of one seed nothing is tested (NaN).
-    """
-    rows, models = [], table.model.unique()
-    for one, other in combinations(models, 2):
-        for name in names:
-            tested = np.log(table[name]) if name.startswith("kid") and (table[name] > 0).all() else table[name]
-            groups, mean = tested.groupby(table.model, sort=False), table.groupby("model", sort=False)[name].mean()
-            n, freedom = groups.count(), int((groups.count() - 1).clip(lower=0).sum())
-            spread = np.sqrt(((n - 1).clip(lower=0) * groups.var().fillna(0)).sum() / freedom) if freedom else np.nan
-            row = {"one": one, "other": other, "score": name, "difference": mean[one] - mean[other], "better": None, "effect": np.nan, "p": np.nan}
-            if row["difference"]:
-                row["better"] = one if (row["difference"] > 0) == SCORES[family(name)][1] else other
-            if spread > 0 and min(n[one], n[other]) > 1:
-                units = (groups.mean()[one] - groups.mean()[other]) / spread
-                row["effect"] = units * (1 - 3 / (4 * freedom - 1))
-                row["p"] = 2 * stats.t.sf(abs(units) / np.sqrt(1 / n[one] + 1 / n[other]), freedom)
-            rows.append(row)
-    found = pd.DataFrame(rows, columns=["one", "other", "score", "difference", "better", "effect", "p"])
-    found["p_adjusted"] = holm(found.p.to_numpy(dtype=float))
-    found["established"] = found.p_adjusted < ALPHA
-    return found
-
-
-def holm(p):
-    """Holm's step-down adjustment of p-values for their number; NaN stay out."""
-    adjusted, order = np.full(len(p), np.nan), np.argsort(p)[:np.count_nonzero(~np.isnan(p))]
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
-
-
-def conclude(table, found):
-    """What the differences establish at this size and what they do not: a list of sentences."""
-    seeds = table.groupby("model", sort=False).seed.nunique()
-    if len(seeds) < 2:
-        return ["One model: there is nothing to compare it with."]
-    if found.p.isna().all():
-        return [f"Nothing is established: {'one seed' if seeds.max() == 1 else 'too few seeds'} a model, and how far a score moves from seed to "
-                "seed is not known. Train 3 or more."]
-    lines = []
-    for (one, other), part in found.groupby(["one", "other"], sort=False):
-        for better in (one, other):
-            sure = part[part.established & (part.better == better)]
-            if len(sure):
-                worse = other if better == one else one
-                lines.append(f"{better} is better than {worse} in " + ", ".join(
-                    f"{describe(row.score)} (by {abs(row.difference):.3g}, effect {abs(row.effect):.1f}, p {row.p_adjusted:.2g})"
-                    for row in sure.itertuples()) + ".")
-        if part.p.isna().all():
-            lines.append(f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each, and better 3 or more.")
-            continue
-        unsure = part[~part.established]
-        if len(unsure):
-            lines.append(f"Between {one} and {other} no difference is established in " + ", ".join(describe(name) for name in unsure.score)
-                         + f" at {seeds[one]} and {seeds[other]} seeds.")
-    return lines
 
 
 def describe(name):
@@ -213,7 +147,7 @@ def explain(table, protocols, weights):
     p = protocols["kid_probe"]
     return [f"{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at {p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; weights: "
             f"{WEIGHTS[weights]}.", "↓ smaller is better, ↑ more; ± standard deviation over seeds, [] interval of 95 % over images.",
-            "p: t-test over seeds (other images may say otherwise), of KID on its logarithm, adjusted by Holm; effect: Hedges' g."]
+            "p: Welch's t-test over seeds (other images may say otherwise), adjusted by Holm; effect: Hedges' g; docs/statistics.md says more."]
 
 
 def to_json(table, found, protocols, weights):

@@ -1,0 +1,140 @@
+"""Which differences between models are established: a test over seeds whose error rate is known by simulation.
+
+tests/simulate_differences.py simulates it; docs/statistics.md says what came out, and what it costs in seeds.
+"""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+ALPHA = 0.05    # of all comparisons of a table together
+NOISE = 5       # standard errors of a KID: one far above so many is tested by its logarithm, one below as it is
+
+# What is asked of two models, and the scores that answer it: each is the mean of both domains or directions.
+QUESTIONS = {"realism": ("kid_probe_a", "kid_probe_b"), "faithfulness": ("content_ab", "content_ba")}
+HEADLINE = QUESTIONS["realism"] + QUESTIONS["faithfulness"]
+MEASURES = {"realism": "typical KID", "faithfulness": "content distance"}   # of both, less is better
+
+
+def plan_comparisons(table):
+    """Pairs of models that answer a question: those of one recipe (does the architecture matter?) or of one architecture (does the
+    recipe?). Where no two models have either in common, every pair."""
+    models = table.drop_duplicates("model").set_index("model")
+    pairs = list(combinations(models.index, 2))
+    planned = []
+    for one, other in pairs:
+        if any(models.loc[one, name] == models.loc[other, name] for name in ("arch", "recipe")):
+            planned.append((one, other))
+    return planned or pairs
+
+
+def smallest_error(table):
+    """The smallest standard error of a KID in the table: how far a KID moves that is 0. NaN where no KID has an interval."""
+    errors = np.array([(table[f"{name}_high"] - table[f"{name}_low"]) / (2 * 1.96) for name in QUESTIONS["realism"]])
+    return errors[errors > 0].min(initial=np.inf) if (errors > 0).any() else np.nan
+
+
+def even_out(kid, error):
+    """KIDs on the scale that they are tested on, asinh(KID / (NOISE * error)): of a large KID its logarithm, as its spread over seeds
+    grows with it; near 0 and below, where its spread is noise that does not grow, the KID itself. Without an error (NaN) the KID."""
+    return np.arcsinh(kid / (NOISE * error)) if np.isfinite(error) else kid
+
+
+def typical(values, error):
+    """The KID that the mean of values of even_out stands for."""
+    return float(NOISE * error * np.sinh(values.mean()) if np.isfinite(error) else values.mean())
+
+
+def welch(x, y):
+    """p of Welch's two-sided t-test (1947): x (..., n), y (..., m), n and m 2 or more -> (...). NaN where neither side varies.
+
+    differs: with fewer degrees of freedom where the two spreads differ, f^2 / (n + m - 2) instead of Welch's f: no fewer than the smaller
+    set alone has, and no more than two of its size. At 3 to 5 seeds f is estimated too high, and up to 2 times too many equal pairs
+    would get a small p.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = stats.ttest_ind(x, y, axis=-1, equal_var=False)
+    n, m = x.shape[-1], y.shape[-1]
+    fewest = min(n, m) - 1
+    freedom = np.clip(found.df**2 / (n + m - 2), fewest, 2 * fewest)
+    return 2 * stats.t.sf(np.abs(found.statistic), freedom)
+
+
+def holm(p):
+    """Holm's step-down adjustment (1979) of p-values (..., k) for their number along the last axis; NaN stay out."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, axis=-1)      # NaN come last
+    left = np.count_nonzero(~np.isnan(p), axis=-1, keepdims=True) - np.arange(p.shape[-1])
+    stepped = np.maximum.accumulate(np.take_along_axis(p, order, -1) * left, axis=-1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(1, stepped), -1)
+    return adjusted
+
+
+def differences(table):
+    """The planned comparisons of a table of compare.gather in each of QUESTIONS, a row each, as a DataFrame.
+
+    value_one, value_other: the typical KID of both domains (on the scale of even_out, and back), the mean content distance of both
+    directions. effect: Hedges' g, the difference in units of the mean spread over seeds of the two, corrected for few seeds; less than
+    0 where `one` is better. p: by welch. p_adjusted: by Holm for all rows. established: p_adjusted below ALPHA. Two models of which
+    one has a single seed are not tested (NaN).
+    """
+    rows, error = [], smallest_error(table)
+    for one, other in plan_comparisons(table):
+        for question, names in QUESTIONS.items():
+            scores = table[list(names)].to_numpy(dtype=float)
+            tested = (even_out(scores, error) if question == "realism" else scores).mean(axis=1)
+            x, y = [tested[(table.model == model).to_numpy()] for model in (one, other)]
+            values = [typical(side, error) if question == "realism" else side.mean() for side in (x, y)]
+            row = {"one": one, "other": other, "question": question, "value_one": values[0], "value_other": values[1]}
+            rows.append(row | compare_pair(x, y, one, other))
+    columns = ["one", "other", "question", "value_one", "value_other", "better", "effect", "p"]
+    found = pd.DataFrame(rows, columns=columns)
+    found["p_adjusted"] = holm(found.p.to_numpy(dtype=float))
+    found["established"] = found.p_adjusted < ALPHA
+    return found
+
+
+def compare_pair(x, y, one, other):
+    """What the seeds of two models say, x (n,) and y (m,), where less is better: {"better", "effect", "p"}."""
+    difference = x.mean() - y.mean()
+    better = (one if difference < 0 else other) if difference else None
+    freedom = len(x) + len(y) - 2
+    if min(len(x), len(y)) < 2 or not (spread := np.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)):
+        return {"better": better, "effect": np.nan, "p": np.nan}
+    return {"better": better, "effect": difference / spread * (1 - 3 / (4 * freedom - 1)), "p": float(welch(x, y))}
+
+
+def conclude(table, found):
+    """What the differences establish at this size and what they do not: a list of sentences."""
+    seeds = table.groupby("model", sort=False).seed.nunique()
+    if len(seeds) < 2:
+        return ["One model: there is nothing to compare it with."]
+    if found.p.isna().all() and seeds.nunique() == 1 and seeds.max() > 1:
+        return ["Nothing is established: no score moves from seed to seed, so there is no spread to judge a difference by."]
+    if found.p.isna().all():
+        few = "one seed" if seeds.max() == 1 else "too few seeds"
+        return [f"Nothing is established: {few} a model, and how far a score moves from seed to seed is not known. Train 3 or more."]
+    lines = []
+    for (one, other), part in found.groupby(["one", "other"], sort=False):
+        if part.p.isna().all():
+            lines.append(f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each that "
+                         "differ, and better 3 or more.")
+            continue
+        lines += [say_established(row) for row in part[part.established].itertuples()]
+        if len(unsure := part[~part.established]):
+            lines.append(f"Between {one} and {other} no difference is established in {' and '.join(unsure.question)} at {seeds[one]} and "
+                         f"{seeds[other]} seeds.")
+    return lines
+
+
+def say_established(row):
+    """One established difference in words."""
+    better, worse = row.value_one, row.value_other
+    loser = row.other
+    if row.better == row.other:
+        better, worse, loser = worse, better, row.one
+    return (f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} {better:.3g} against {worse:.3g}, effect "
+            f"{abs(row.effect):.1f}, p {row.p_adjusted:.2g}).")
