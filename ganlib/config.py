@@ -24,6 +24,8 @@ RECIPES = {
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 100, 100
 
+STUDY_PAIRS = 80_000    # image pairs that a training of the study saw: 20 epochs of 4,000
+
 # What the study reports on its test set: generator, discriminator A, discriminator B.
 STUDY_TEST_LOSSES = {"cyclegan": {"g": 4.78456, "d_a": 0.17798, "d_b": 0.18013},
                      "uvcgan": {"g": 4.90497, "d_a": 0.18863, "d_b": 0.18398}}
