@@ -15,6 +15,7 @@ CONSTRAINTS := tests/constraints.txt
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(CURDIR)|$(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export JUPYTER_PATH := $(CURDIR)/ganlib/jupyter$(JUPYTER_PATH:%=:%)
 
 report: $(VENV)/installed
 	@$(RUN) ganlib.report quick
@@ -22,6 +23,7 @@ report: $(VENV)/installed
 compare: $(VENV)/installed
 	@$(RUN) ganlib.report seeds
 
+test: export PYTHONUTF8 := 1
 test: $(VENV)/installed
 	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 

@@ -14,5 +14,8 @@ import os
 PARENT = os.getppid()       # who started this process: asked before torch is imported, which takes seconds (see distributed)
 
 from ganlib.files import ROOT, InputError
+from ganlib.surroundings import replace_unwritable
+
+replace_unwritable()
 
 __all__ = ["ROOT", "InputError"]

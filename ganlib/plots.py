@@ -1,11 +1,14 @@
 """The pictures that notebooks draw: grids of images, curves and distributions. All return the Figure."""
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
+from IPython import get_ipython
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ganlib.data import to_float
 
@@ -13,6 +16,14 @@ TRAIN, VAL = "#4c72b0", "#dd8452"
 LOSS_TITLES = {"g": "generators", "d_a": "discriminator A", "d_b": "discriminator B", "g_adv": "adversarial (g_adv)",
                "cycle": "cycle", "idt": "identity (idt)", "d_a_real": "D_A on real", "d_a_fake": "D_A on fake",
                "d_b_real": "D_B on real", "d_b_fake": "D_B on fake"}
+
+
+def show_inline(quality):
+    """Have a notebook show each figure below the cell that makes it, as JPEG of this quality (1 to 95), in
+    matplotlib's own style: whatever backend and style the environment names (MPLBACKEND, a matplotlibrc)."""
+    get_ipython().run_line_magic("matplotlib", "inline")
+    matplotlib.rcdefaults()
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
 
 
 def show_grid(rows, labels, width=8.0):

@@ -33,6 +33,7 @@ from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable,
 from ganlib.parameters import check_parameters
 from ganlib.progress import FEED, meter
 from ganlib.render import INCOMPLETE, render
+from ganlib.surroundings import prefer_own_kernel
 from ganlib.steps import digest, inputs, know_data, read_steps, reason
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -158,6 +159,7 @@ def run(entries, out, title, resume=False):
     resume, what is there and still holds is kept. After an interrupt the report of what there is is rendered all the same, beside
     a whole one, and KeyboardInterrupt raised. Trainings are kept in reports/runs whatever happens.
     """
+    prefer_own_kernel()
     with locked(out / ".lock", f"report {printable(out)}"):
         for left in [*out.glob(".running-*"), *out.glob(".*.part")]:    # of a process that was killed: it would hold the lock
             shutil.rmtree(left) if left.is_dir() else left.unlink()

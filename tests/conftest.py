@@ -16,6 +16,9 @@ import torch
 from ganlib import probe, progress
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
+from ganlib.surroundings import prefer_own_kernel
+
+prefer_own_kernel()
 
 
 @pytest.fixture(scope="session", autouse=True)
