@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -35,8 +36,10 @@ def is_writable(folder):
 @cache
 def spare_folder():
     """A folder that can be written."""
-    if is_writable(CACHE):
-        return CACHE
+    with suppress(OSError):
+        CACHE.mkdir(parents=True, exist_ok=True)    # which IPython does not make
+        if is_writable(CACHE):
+            return CACHE
     folder = tempfile.mkdtemp(prefix="ganlib-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
