@@ -10,6 +10,7 @@ Beside the page lie the executed notebooks and steps.json: what each was made fr
 
 import argparse
 import ast
+import html
 import json
 import os
 import re
@@ -33,10 +34,10 @@ from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable,
 from ganlib.parameters import check_parameters
 from ganlib.progress import FEED, meter
 from ganlib.render import INCOMPLETE, render
+from ganlib.steps import ASKED, digest, inputs, know_data, read_steps, reason
 from ganlib.surroundings import prefer_own_kernel
-from ganlib.steps import digest, inputs, know_data, read_steps, reason
 
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS, SETTINGS = ROOT / "notebooks", ROOT / "reports"
 PATIENCE = 5    # seconds that an interrupted notebook has to end by itself
 
 
@@ -52,15 +53,15 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         path = find_settings(options.settings)
-        entries = plan(path, dict(options.overrides))
-        out = options.out or ROOT / "reports" / "-".join(
-            [path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in options.overrides)])
+        overrides = dict(options.overrides)
+        entries, asked = plan(path, overrides), ask(path, overrides)
+        out = options.out or ROOT / "reports" / name_folder(path, overrides)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out}: {error.strerror}; expected a folder that can be written") from None
         with stoppable():
-            failed = run(entries, out.resolve(), path.stem, options.resume)
+            failed = run(entries, out.resolve(), path.stem, options.resume, asked)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -80,11 +81,37 @@ def slug(text):
     return re.sub(r"[^\w.=+-]+", "_", text).strip("_")[:60]
 
 
+def ask(path, overrides):
+    """What a report is asked for by, the same from any folder: its settings (a name in reports/, or a file) and the -p's, paths in full."""
+    own = path.resolve().parent == SETTINGS.resolve()
+    given = {name: os.path.abspath(os.path.expanduser(value)) if is_path(name, value) else value for name, value in sorted(overrides.items())}
+    return {"settings": path.stem if own else str(path.resolve()), "parameters": given}
+
+
+def is_path(name, value):
+    """Whether a parameter's text is the path of a file or folder."""
+    return name in ("data", "inception", "runs", "speed") and value not in ("", "builtin", "fetch") and not value.startswith("hf:")
+
+
+def name_folder(path, overrides):
+    """The name of a report's folder: another for each settings file and each set of -p's, in whatever order. What does not fit
+    (paths, capitals, long or odd texts) is told apart by eight digits of a digest."""
+    parts = [f"{name}-{value}" for name, value in sorted(overrides.items())]
+    # a dash before a letter would read as the next parameter; some file systems know no capitals
+    plain = all(slug(part) == part and re.fullmatch(r"(?!.*-[a-z_])[a-z0-9_.+=-]+", value) and not is_path(name, value)
+                for part, (name, value) in zip(parts, sorted(overrides.items())))
+    readable = "-".join([path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in sorted(overrides.items()))])
+    asked = ask(path, overrides)
+    if plain and len(readable) <= 100 and asked["settings"] == path.stem:
+        return readable
+    return f"{readable[:100]}-{digest(json.dumps(asked))[:8]}"
+
+
 def find_settings(name):
     """The YAML file of a name in reports/ or of a path; InputError where there is none."""
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else ROOT / "reports" / f"{name}.yaml"
+    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else SETTINGS / f"{name}.yaml"
     if not os.path.isfile(path):
-        known = ", ".join(sorted(p.stem for p in (ROOT / "reports").glob("*.yaml")))
+        known = ", ".join(sorted(p.stem for p in SETTINGS.glob("*.yaml")))
         raise InputError(f"{name}: no such report settings; there are {known}, or give the path of a YAML file")
     return path
 
@@ -152,8 +179,10 @@ def default_parameters(notebook):
     return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
 
 
-def run(entries, out, title, resume=False):
+def run(entries, out, title, resume, asked):
     """Execute the notebooks, write them and report.html to the folder `out`; returns the names of those that failed.
+
+    asked: as `ask` has it. InputError where the folder holds a report that was asked for otherwise, unless it is to be resumed.
 
     A notebook that fails does not stop the others. Each is in `out`, and known to steps.json, as soon as it has ended; with
     resume, what is there and still holds is kept. After an interrupt the report of what there is is rendered all the same, beside
@@ -165,6 +194,9 @@ def run(entries, out, title, resume=False):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         with tempfile.TemporaryDirectory(dir=out, prefix=".running-", ignore_cleanup_errors=True) as work:
             feed, steps, stop = Path(work) / "progress.jsonl", read_steps(out / "steps.json"), None
+            if not resume:
+                refuse_other(steps.get(ASKED), asked, out / "report.html", title)
+            steps[ASKED] = asked
             feed.touch()
             os.environ[FEED] = str(feed)
             try:
@@ -198,6 +230,17 @@ def run(entries, out, title, resume=False):
     return failed
 
 
+def refuse_other(before, asked, page, title):
+    """Raise InputError where a folder holds another report than the one asked for. before: how that was asked for, None where it is not
+    known: then the page's title tells."""
+    old = re.search("<title>(.*?)</title>", page.read_text(encoding="utf-8", errors="replace")[:2000]) if page.is_file() else None
+    there = before and before != asked and " ".join([before["settings"], *(f"-p {name} {value}" for name, value in before["parameters"].items())])
+    if not before and page.is_file() and (old and html.unescape(old[1])) != f"ganlib: {title}":
+        there = html.unescape(old[1]) if old else "another program"
+    if there:
+        raise InputError(f"{page.parent}: holds a report of {printable(there)[:300]}; choose another folder by --out, or replace that report by --resume")
+
+
 def take_step(entry, label, before, out, feed, steps, resume):
     """Run one notebook, or keep what an earlier report made of it; its record goes to steps.json. before: the entries before it."""
     kept, now = out / f"{entry['name']}.ipynb", inputs(entry, before)
@@ -208,6 +251,8 @@ def take_step(entry, label, before, out, feed, steps, resume):
             entry.update({key: steps[entry["name"]][key] for key in ("error", "seconds", "runs")}, mark="", executed=kept)
             entry["digest"] = steps[entry["name"]]["executed"]
             return
+    elif (why := reason(steps.get(entry["name"]), now, kept)).startswith("parameters"):
+        print(f"{label}  replaces the one there: {why}", flush=True)
     execute(entry, feed, label)
     now["data"][1] = know_data(entry["values"].get("data"))[1]      # the first that reads a folder writes its manifest
     if is_whole(entry["executed"]):

@@ -11,6 +11,7 @@ from ganlib.files import InputError, printable
 from ganlib.sources import MANIFEST, open_source
 
 PACKAGE = Path(__file__).parent
+ASKED = "/"     # the key of what the report was asked for by; no notebook has such a name
 RECORD = {"notebook": str, "parameters": dict, "package": str, "data": list, "after": dict,     # what a notebook was made from
           "executed": (str, type(None)), "error": (str, type(None)), "seconds": (int, float), "runs": list}     # what became of it
 
@@ -65,7 +66,8 @@ def read_steps(path):
     """{name: record} of the notebooks that were run into this folder; empty, and told, where the file is damaged."""
     try:
         steps = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(step[key], kind) for step in steps.values() for key, kind in RECORD.items()):
+        if all(isinstance(step[key], kind) for name, step in steps.items() if name != ASKED for key, kind in RECORD.items()) \
+                and is_asked(steps.get(ASKED)):
             return steps
     except FileNotFoundError:
         return {}
@@ -73,3 +75,8 @@ def read_steps(path):
         pass    # told below
     print(f"{printable(path)}: damaged, so nothing is known of an earlier report", file=sys.stderr)
     return {}
+
+
+def is_asked(asked):
+    """Whether this is what a report was asked for by, or None, as in those of earlier versions."""
+    return asked is None or isinstance(asked["settings"], str) and isinstance(asked["parameters"], dict)

@@ -132,12 +132,65 @@ def test_folder_that_cannot_be_written_is_named(bench, tmp_path, capsys):
     assert re.fullmatch(r"error: .*/file/out: Not a directory; expected a folder that can be written\n", capsys.readouterr().err)
 
 
-def test_overrides_name_a_folder_of_their_own(bench, monkeypatch):
-    chosen = []
-    monkeypatch.setattr(report, "run", lambda entries, out, title, resume: chosen.append(out.name))
-    for extra in ([], ["-p", "value", "7"], ["-p", "word", "some/set 2.zip", "-p", "value", "8"]):
-        main(bench(notebooks=["01_fine"])[:1] + extra)
-    assert chosen == ["mine", "mine-value-7", "mine-word-set_2.zip-value-8"]
+def folder(path, *pairs):
+    return report.name_folder(Path(path), dict(pairs))
+
+
+def test_folder_of_a_report_is_readable_where_that_tells_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "SETTINGS", tmp_path)
+    quick = tmp_path / "quick.yaml"
+    assert folder(quick) == "quick" and folder(quick, ("steps", "500")) == "quick-steps-500"
+    assert folder(quick, ("steps", "500"), ("seed", "-1"), ("lr", "5e-4")) == "quick-lr-5e-4-seed--1-steps-500"
+    assert folder(quick, ("seed", "1"), ("steps", "5")) == folder(quick, ("steps", "5"), ("seed", "1"))
+    assert re.fullmatch(r"quick-data-faces\.zip-[0-9a-f]{8}", folder(quick, ("data", "some/faces.zip")))
+    assert re.fullmatch(r"mine-[0-9a-f]{8}", folder(tmp_path / "other/mine.yaml"))
+    assert folder(quick, ("data", "builtin")) == "quick-data-builtin"
+
+
+def test_folder_tells_all_values_settings_and_places_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "SETTINGS", tmp_path)
+    quick, values = tmp_path / "quick.yaml", ["default", "Default", "a/b", "c/b", "a b", "a_b", "a?b", "_a_b", "é", "e\u0301", "", "..", "1-b-2", "1.",
+                                              "x" * 60, "x" * 61, "x" * 62, "x" * 60 + "y", "[0, 1]", "[0,1]", "~/b"]
+    names = [folder(quick, ("recipe", value)) for value in values]
+    names += [folder(quick, ("recipe", "1"), ("b", "2")), folder(quick, *((f"n{i}", "1" * 50) for i in range(9))),
+              folder(quick, *((f"n{i}", "1" * 49 + str(i // 8)) for i in range(9)))]
+    names += [folder(tmp_path / place, *pairs) for place in ("x1/quick.yaml", "x2/quick.yaml") for pairs in ((), (("steps", "5"),))]
+    for place in ("x1", "x2"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        names += [folder(quick, ("data", "faces")), folder(quick, ("data", f"../{place}b/faces"))]
+        assert folder(quick, ("data", "faces")) == folder(quick, ("data", f"{tmp_path}/{place}/faces"))      # the same, so --resume finds it
+    assert len({name.lower() for name in names}) == len(names) and max(map(len, names)) < 120
+
+
+def test_report_of_other_values_does_not_replace_one(bench, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(report.papermill, "execute_notebook", lambda source, target, *_, **more: Path(target).write_bytes(Path(source).read_bytes()))
+    arguments = bench(notebooks=["01_fine"])
+    assert main(arguments + ["-p", "value", "5"]) == 0
+    assert main(arguments + ["-p", "value", "5"]) == 0      # the same once more
+    page = (tmp_path / "out/report.html").read_bytes()
+    capsys.readouterr()
+    (tmp_path / "x2").mkdir()
+    (tmp_path / "x2/mine.yaml").write_bytes((tmp_path / "mine.yaml").read_bytes())
+    for other in (arguments, arguments + ["-p", "value", "6"], [str(tmp_path / "x2/mine.yaml"), *arguments[1:], "-p", "value", "5"]):
+        assert main(other) == 2
+        assert capsys.readouterr().err == (f"error: {tmp_path}/out: holds a report of {tmp_path}/mine.yaml -p value 5; choose another folder by --out, "
+                                           "or replace that report by --resume\n")
+    assert (tmp_path / "out/report.html").read_bytes() == page
+    assert main(arguments + ["-p", "value", "6", "--resume"]) == 0
+    assert "running again: parameters changed (value 5 -> 6)" in capsys.readouterr().out
+    bench(notebooks=["01_fine"], common={"word": "two"})        # its own settings file, edited: told
+    assert main(arguments + ["-p", "value", "6"]) == 0
+    assert "replaces the one there: parameters changed (word one -> two)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page, holds", [("<title>ganlib: full</title>", "ganlib: full"), ("<p>my thesis", "another program")])
+def test_page_of_which_nothing_else_is_known_is_not_replaced(bench, tmp_path, capsys, page, holds):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/report.html").write_text(page)
+    assert main(bench(notebooks=["01_fine"])) == 2
+    assert f"out: holds a report of {holds}; choose another folder" in capsys.readouterr().err
+    assert (tmp_path / "out/report.html").read_text() == page
 
 
 def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys):

@@ -31,7 +31,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 def write_notebook(folder, name, *cells):
     """A notebook with the parameters data, steps and folder, and cells of code."""
-    parameters = nbformat.v4.new_code_cell('data = ""\nsteps = 100\nfolder = ""', metadata={"tags": ["parameters"]})
+    parameters = nbformat.v4.new_code_cell('data = "builtin"\nsteps = 100\nfolder = ""', metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# Page {name}"), parameters, *map(nbformat.v4.new_code_cell, cells)],
                                         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     nbformat.write(notebook, folder / f"{name}.ipynb")
