@@ -9,7 +9,10 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parent
+IN_TREE = (PACKAGE.parent / "pyproject.toml").is_file()     # and not installed by a wheel, which has notebooks and settings in the package
+ROOT = PACKAGE.parent if IN_TREE else Path.cwd()
+NOTEBOOKS, SETTINGS = (ROOT / "notebooks", ROOT / "reports") if IN_TREE else (PACKAGE / "notebooks", PACKAGE / "settings")
 HOME = Path(os.environ.get("GANLIB_HOME") or ROOT / "reports").absolute()     # another folder where the source tree cannot be written
 RUNS, CACHE = HOME / "runs", HOME / "cache"
 

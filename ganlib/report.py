@@ -30,14 +30,13 @@ from nbclient.exceptions import DeadKernelError
 
 from ganlib.command import call
 from ganlib.config import check_value, read_yaml, shown
-from ganlib.files import NO_SPACE, ROOT, InputError, explain, locked, printable, write_atomic
+from ganlib.files import NO_SPACE, NOTEBOOKS, ROOT, SETTINGS, InputError, explain, locked, printable, write_atomic
 from ganlib.parameters import check_parameters
 from ganlib.progress import FEED, meter
 from ganlib.render import INCOMPLETE, render
 from ganlib.steps import ASKED, digest, inputs, know_data, read_steps, reason
 from ganlib.surroundings import prefer_own_kernel
 
-NOTEBOOKS, SETTINGS = ROOT / "notebooks", ROOT / "reports"
 PATIENCE = 5    # seconds that an interrupted notebook has to end by itself
 
 

@@ -4,14 +4,17 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 
 import pytest
 import yaml
 
 from ganlib import ROOT
+from ganlib.files import NOTEBOOKS, SETTINGS
 
 CALLED = {"PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython"}      # packages that are imported by another name
 UNIMPORTED = {"jupyterlab", "ipykernel", "nbval"}                       # started by their commands
@@ -90,7 +93,36 @@ def test_environment_file_names_no_dependency_of_its_own():
 def test_every_package_is_installed_with_the_project():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     found = sorted(str(p.parent.relative_to(ROOT)).replace("/", ".") for p in (ROOT / "ganlib").rglob("__init__.py"))
-    assert sorted(settings["tool"]["setuptools"]["packages"]) == found
+    assert sorted(settings["tool"]["setuptools"]["packages"]) == sorted(found + ["ganlib.notebooks", "ganlib.settings"])
+
+
+BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+PLAN = """import json
+from ganlib import files, report, surroundings
+known = sorted(path.stem for path in files.SETTINGS.glob("*.yaml"))
+planned = [[entry["notebook"].stem for entry in report.plan(report.find_settings(name), {})] for name in known]
+print(json.dumps([files.__file__, str(files.ROOT), known, planned, (surroundings.JUPYTER / "kernels/python3/kernel.json").is_file(), len(list(files.SETTINGS.glob("speed/*.json")))]))"""
+
+
+def test_wheel_has_notebooks_and_settings_and_works_in_an_empty_folder(tmp_path):
+    """As `pip install .` makes it, without the index: copied first, since a build leaves files in the tree."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "ganlib", "notebooks", *(f"reports/{path.name}" for path in SETTINGS.glob("*.yaml")), "reports/speed"):
+        (tmp_path / "tree/reports").mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / "tree" / name)
+    subprocess.run([sys.executable, "-c", BUILD, tmp_path], cwd=tmp_path / "tree", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    (tmp_path / "empty").mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "GANLIB_HOME"} | {"PYTHONPATH": str(tmp_path / "installed")}
+    done = subprocess.run([sys.executable, "-c", PLAN], cwd=tmp_path / "empty", env=env, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    module, root, known, planned, kernel, speeds = json.loads(done.stdout)
+    assert module.startswith(str(tmp_path / "installed")) and root == str(tmp_path / "empty")
+    assert known == sorted(path.stem for path in SETTINGS.glob("*.yaml")) and all(planned)
+    assert {name for names in planned for name in names} == {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
+    assert kernel and speeds == len(list(SETTINGS.glob("speed/*.json")))
+    assert not list((tmp_path / "empty").iterdir())
 
 
 def fake_python(folder, script):
