@@ -137,7 +137,9 @@ def load_truth(images, split="test"):
     if images.drawn is None:
         raise InputError(f"data {images.name}: the counterparts of its images are known to nobody; expected builtin faces")
     n, size, seed = images.drawn["n_eval"], images.drawn["size"], images.drawn["seed"]
-    of_a, of_b = [torch.from_numpy(draw_counterparts(domain, n, size, seed, split).transpose(0, 3, 1, 2).copy()) for domain in DOMAINS]
+    with Progress("drawing the true counterparts", 2 * n, unit="images") as progress:
+        of_a, of_b = [torch.from_numpy(draw_counterparts(domain, n, size, seed, split, progress.add).transpose(0, 3, 1, 2).copy())
+                      for domain in DOMAINS]
     return Pair(of_b, of_a)
 
 

@@ -157,7 +157,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
                     time.sleep(0.2)
                     tell(heard)
                     told = [json.loads(line) for line in feed.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-                    if steps := [update["step"] for update in told if update["unit"] == "steps" and update["steps"] == cfg.steps]:
+                    if steps := [update["step"] for update in told if update["folder"]]:      # and not those of a probe
                         progress.update(steps[-1])
             finally:
                 if ranks.poll() is None:    # they end with a checkpoint; torchrun waits for them half a minute at most

@@ -30,6 +30,7 @@ from ganlib.metrics import sliced_wasserstein
 from ganlib.nets import build_nets
 from ganlib.plots import show_grid
 from ganlib.pool import ImagePool
+from ganlib.progress import Progress
 from ganlib.splits import SPLITS
 from ganlib.train import build_optimizers, precision_context, train_step
 
@@ -104,13 +105,15 @@ def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
     opts, _ = build_optimizers(nets, cfg)
     pools, batches = (ImagePool(50, 0), ImagePool(50, 1)), pair_batches(images.train, batch_size, 0, device)
     amp, _ = precision_context(cfg.precision, device)
-    with count_memory(nets, device, training):
+    with Progress("timing a training step", 2) as progress:
+        with count_memory(nets, device, training):
+            train_step(nets, opts, pools, *next(batches), cfg, amp)
+        progress.add()
+        began = time.perf_counter()
         train_step(nets, opts, pools, *next(batches), cfg, amp)
-    began = time.perf_counter()
-    train_step(nets, opts, pools, *next(batches), cfg, amp)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    seconds = (time.perf_counter() - began) / batch_size
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = (time.perf_counter() - began) / batch_size
     return {"ngf": ngf, "batch_size": batch_size, "device": device_name(device), "seconds_per_pair": round(seconds, 4),
             "pairs_per_second": round(1 / seconds, 2), "training_mib": training[0],
             "data_mib": round(sum(side.nbytes for split in (images.train, images.val, images.test) for side in split) / 2**20)}

@@ -30,6 +30,12 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
+def in_one_line(stop, text):
+    """Have Jupyter show a KeyboardInterrupt as one line, as it does an InputError. What was said of it first holds."""
+    if not hasattr(stop, "_render_traceback_"):
+        stop._render_traceback_ = lambda: [f"KeyboardInterrupt: {text}"]
+
+
 def printable(text):
     """The text on one line: what a terminal or page cannot show (line breaks, lone surrogates) as an escape, so that no two
     texts look alike."""

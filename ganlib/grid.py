@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from ganlib.files import RUNS, InputError
-from ganlib.progress import FEED
+from ganlib.progress import FEED, Progress
 from ganlib.runs import load_run
 from ganlib.train import fit_or_load
 
@@ -35,7 +35,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     fails is told in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler cannot be had.
     """
     if not scheduler:
-        return [outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs]
+        return gather((outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs), len(cfgs))
     if data.loaded is None:
         raise InputError(f"data {data.name}: each worker reads the data itself; expected what load_domains gave")
     runs = Path(runs).resolve()
@@ -44,7 +44,17 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         hosts = list(client.run_on_scheduler(list_hosts).values())
         workers = {host: hosts.count(host) for host in hosts}      # now, and not when one has died: threads round otherwise
         futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, workers, pure=False) for cfg in cfgs]
-        return [outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)]
+        return gather((outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)), len(cfgs))
+
+
+def gather(outcomes, n):
+    """The list of n outcomes, in a bar as they come."""
+    found = []
+    with Progress("training the runs of the grid", n, unit="runs") as progress:
+        for each in outcomes:
+            found.append(each)
+            progress.add()
+    return found
 
 
 def outcome(cfg, result):

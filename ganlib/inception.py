@@ -10,6 +10,7 @@ import torch_fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from ganlib.files import InputError
+from ganlib.progress import Progress
 
 HASH = "6726825d"       # sha256 of the weights file begins with this, as its name says
 
@@ -28,7 +29,12 @@ class Inception:
     @torch.no_grad()
     def look(self, images, batch_size=32):
         """uint8 (N, 3, H, W) -> (N, 2048) on the CPU."""
-        return torch.cat([self.net(batch.to(self.device))[0].float().cpu() for batch in images.split(batch_size)])
+        found = []
+        with Progress("looking at images by Inception", len(images), unit="images") as progress:
+            for batch in images.split(batch_size):
+                found.append(self.net(batch.to(self.device))[0].float().cpu())
+                progress.add(len(batch))
+        return torch.cat(found)
 
 
 def find_inception(where, device="cpu"):
@@ -47,7 +53,8 @@ def find_inception(where, device="cpu"):
         limit = socket.getdefaulttimeout()
         socket.setdefaulttimeout(20)
         try:
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=HASH, progress=False)
+            with Progress("fetching the weights of Inception, 91 MB", 1, unit="files"):
+                torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=HASH, progress=False)
         except (OSError, RuntimeError) as error:    # RuntimeError: what came is another file
             print(f"inception: its weights could not be fetched ({' '.join(str(error).split())}), so nothing is scored by it; {advice}")
             return None

@@ -4,6 +4,7 @@ import signal
 import threading
 
 from ganlib.distributed import world_size
+from ganlib.files import in_one_line
 
 
 class Stop:
@@ -32,4 +33,8 @@ class Stop:
     def __exit__(self, kind, *_):
         self.give_back()
         if self.asked and kind is None:
-            signal.raise_signal(self.asked)
+            try:
+                signal.raise_signal(self.asked)
+            except KeyboardInterrupt as stop:
+                in_one_line(stop, "stopped")
+                raise

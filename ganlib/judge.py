@@ -14,6 +14,7 @@ import torch
 from ganlib import metrics
 from ganlib.data import Pair, load_truth, to_float
 from ganlib.probe import agreement, find_probe
+from ganlib.progress import Progress
 
 WAYS = {"ab": ("a", "b"), "ba": ("b", "a")}     # direction: source and target domain
 VERSION = 2                                     # of the formulas: scores of another one are no longer the same scores
@@ -33,8 +34,12 @@ SCORES = {
 @torch.no_grad()
 def generate(net, images, batch_size=32):
     """A generator over any number of images, float (N, 3, H, W) in [-1, 1] on the CPU -> the same."""
-    device = next(net.parameters()).device
-    return torch.cat([net(batch.to(device)).float().cpu() for batch in images.split(batch_size)])
+    device, made = next(net.parameters()).device, []
+    with Progress("translating", len(images), unit="images") as progress:
+        for batch in images.split(batch_size):
+            made.append(net(batch.to(device)).float().cpu())
+            progress.add(len(batch))
+    return torch.cat(made)
 
 
 def translate(g_ab, g_ba, pair, idt=False):
@@ -128,19 +133,23 @@ class Judge:
         out: what translate gives for this judge's pair. A score that so few images do not allow is left out.
         """
         scores = {}
-        for side in "ab":
-            fake, real = to_bytes(out[f"fake_{side}"]), getattr(self.pair, side)
-            for name, extractor in self.extractors.items():
-                found = extractor.look(fake)
-                found = found[0] if name == "probe" else found
-                for measure, value, error in realism(found, self.features[name, side]):
-                    scores[f"{measure}_{name}_{side}"] = interval(value, error, *BOUNDS.get(measure, ()))
-            found = metrics.sliced_wasserstein(to_float(fake), to_float(real), SEED, with_error=True)
-            scores[f"swd_{side}"] = interval(found["mean"], found["error"], 0)
-        for way in WAYS:
-            table = self.by_image(out, way).drop(columns="nearest")
-            scores |= {f"{name}_{way}": interval(*metrics.mean_error(torch.tensor(table[name]), SEED)) for name in table
-                       if table[name].notna().any()}
+        with Progress("scoring", 2 * len(self.extractors) + 4, unit="parts") as progress:
+            for side in "ab":
+                fake, real = to_bytes(out[f"fake_{side}"]), getattr(self.pair, side)
+                for name, extractor in self.extractors.items():
+                    found = extractor.look(fake)
+                    found = found[0] if name == "probe" else found
+                    for measure, value, error in realism(found, self.features[name, side]):
+                        scores[f"{measure}_{name}_{side}"] = interval(value, error, *BOUNDS.get(measure, ()))
+                    progress.add()
+                found = metrics.sliced_wasserstein(to_float(fake), to_float(real), SEED, with_error=True)
+                scores[f"swd_{side}"] = interval(found["mean"], found["error"], 0)
+                progress.add()
+            for way in WAYS:
+                table = self.by_image(out, way).drop(columns="nearest")
+                scores |= {f"{name}_{way}": interval(*metrics.mean_error(torch.tensor(table[name]), SEED)) for name in table
+                           if table[name].notna().any()}
+                progress.add()
         order = {name: i for i, name in enumerate(SCORES)}
         return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
 

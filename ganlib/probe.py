@@ -15,7 +15,7 @@ Trained once for a data set and kept in reports/cache: the same images give the 
 
 import hashlib
 import io
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ from ganlib.data import to_float
 from ganlib.decode import CACHE
 from ganlib.faces.records import ANIME_SPECS, SELFIE_SPECS, SHARED_SPECS
 from ganlib.files import InputError, write_atomic
+from ganlib.interrupt import Stop
 from ganlib.progress import Progress
 
 VERSION = 1                 # of what follows: a probe of another version is trained anew
@@ -94,11 +95,13 @@ class Probe:
         reads well, or the code that it matches views by.
         """
         features, contents = [], []
-        for batch in images.split(batch_size):
-            maps = self.net.maps(as_float(batch.to(self.device)))
-            embedding = self.net.embedding(maps)
-            features.append(torch.cat([m.mean((2, 3)) for m in maps] + [embedding], dim=1))
-            contents.append(self.content(self.net.head(embedding)))
+        with Progress("looking at images by the probe", len(images), unit="images") as progress:
+            for batch in images.split(batch_size):
+                maps = self.net.maps(as_float(batch.to(self.device)))
+                embedding = self.net.embedding(maps)
+                features.append(torch.cat([m.mean((2, 3)) for m in maps] + [embedding], dim=1))
+                contents.append(self.content(self.net.head(embedding)))
+                progress.add(len(batch))
         return torch.asinh((torch.cat(features) - self.mean) / self.deviation).cpu(), torch.cat(contents).cpu()
 
     def content(self, out):
@@ -114,9 +117,11 @@ class Probe:
         """Perceptual distance of x[i] to y[i], (N,): squared difference of the maps, each place scaled to length 1, averaged
         over places and blocks (the form of LPIPS: Zhang et al. 2018, 1801.03924, section 3, without learned weights)."""
         out = []
-        for a, b in zip(x.split(batch_size), y.split(batch_size)):
-            pairs = zip(*[self.net.maps(as_float(side.to(self.device))) for side in (a, b)])
-            out.append(torch.stack([(F.normalize(m) - F.normalize(n)).square().sum(1).mean((1, 2)) for m, n in pairs]).mean(0))
+        with Progress("comparing images with the truth", len(x), unit="images") as progress:
+            for a, b in zip(x.split(batch_size), y.split(batch_size)):
+                pairs = zip(*[self.net.maps(as_float(side.to(self.device))) for side in (a, b)])
+                out.append(torch.stack([(F.normalize(m) - F.normalize(n)).square().sum(1).mean((1, 2)) for m, n in pairs]).mean(0))
+                progress.add(len(a))
         return torch.cat(out).cpu()
 
     @torch.no_grad()
@@ -151,14 +156,12 @@ def find_probe(images, device="cpu"):
     """The Probe of a data set (a Domains): read from reports/cache, or trained now (on the CPU, to be the same on each call) and
     kept there."""
     path = CACHE / f"probe-{VERSION}-{'attributes' if images.attributes else 'views'}-{images.fingerprint[:16]}.pt"
-    try:
+    with suppress(Exception):   # none there, or one that was damaged: torch raises nearly anything
         return Probe(torch.load(path, weights_only=True), device)
-    except Exception:   # none there, or one that was damaged: torch raises nearly anything
-        state = train_probe(images)
-        content = io.BytesIO()
-        torch.save(state, content)
-        write_atomic(path, content.getvalue())
-        return Probe(state, device)
+    state, content = train_probe(images), io.BytesIO()
+    torch.save(state, content)
+    write_atomic(path, content.getvalue())
+    return Probe(state, device)
 
 
 def train_probe(images, seed=0):
@@ -191,9 +194,10 @@ def train_state(images, seed):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = ProbeNet(sum(max(1, len(c.names)) for c in columns) or CODE)
-    optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    with Progress("training the probe, once for this data set", steps, in_cell=False) as progress:
+    with Stop():    # imports a large part of torch, of which an interrupt would leave a half that cannot be imported again
+        optimizer = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    with Progress("training the probe, once for this data set", steps) as progress:
         for step in range(1, steps + 1):
             index = torch.randint(n, (BATCH,), generator=rng)
             batch = to_float(pick(images.train, index))

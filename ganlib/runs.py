@@ -22,6 +22,7 @@ from ganlib.cost import default_device
 from ganlib.files import InputError, printable, write_atomic
 from ganlib.judge import Judge, translate
 from ganlib.nets import Nets, build_ema, build_nets, load_weights
+from ganlib.progress import Progress
 
 WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
            "best": "running means at the validation with the lowest KID"}
@@ -109,7 +110,11 @@ def score_run(run, data, inception=None):
     known = run.metrics.get("protocols", {})
     if all(known.get(name) == protocol for name, protocol in protocols.items()):
         return run
-    scores = {weights: judge.score(run.translate(judge.pair, weights)) for weights in WEIGHTS}
+    scores = {}
+    with Progress("scoring the test images", len(WEIGHTS), unit="sets of weights") as progress:
+        for weights in WEIGHTS:
+            scores[weights] = judge.score(run.translate(judge.pair, weights))
+            progress.add()
     metrics = run.metrics | {"scores": scores, "protocols": protocols}
     write_atomic(run.folder / "metrics.json", json.dumps(metrics, indent=1))
     return run._replace(metrics=metrics)

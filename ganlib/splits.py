@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from ganlib.faces import SPLITS
 from ganlib.files import InputError, printable, write_atomic
+from ganlib.progress import Progress
 
 HELD_OUT = 0.1      # share of a domain that goes into each split that is missing
 HASH_BITS = 8       # of 64 in which the perceptual hashes of near-duplicates may differ ...
@@ -26,12 +27,14 @@ def fingerprints(images, rows=None):
     16x16 pixels of RGB, of uint8 images (N, 3, H, W), or of those in the given rows."""
     rows = np.arange(len(images)) if rows is None else rows
     hashes, thumbs = np.empty(len(rows), np.uint64), np.empty((len(rows), 768), np.uint8)
-    for i in range(0, len(rows), 256):
-        part = torch.as_tensor(np.asarray(images[rows[i:i + 256]]))
-        thumbs[i:i + 256] = F.adaptive_avg_pool2d(part.float(), 16).round().flatten(1).numpy()
-        for k, x in enumerate(part.permute(0, 2, 3, 1).numpy()):
-            bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(x))).hash
-            hashes[i + k] = int("".join("1" if bit else "0" for bit in bits.flat), 2)
+    with Progress("taking fingerprints of the images", len(rows), unit="images") as progress:
+        for i in range(0, len(rows), 256):
+            part = torch.as_tensor(np.asarray(images[rows[i:i + 256]]))
+            thumbs[i:i + 256] = F.adaptive_avg_pool2d(part.float(), 16).round().flatten(1).numpy()
+            for k, x in enumerate(part.permute(0, 2, 3, 1).numpy()):
+                bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(x))).hash
+                hashes[i + k] = int("".join("1" if bit else "0" for bit in bits.flat), 2)
+            progress.add(len(part))
     return hashes, thumbs
 
 
@@ -48,13 +51,15 @@ def near_duplicates(hashes, thumbs):
     found = [np.stack([first[copies], copies], 1)]
     rows = np.flatnonzero((first == np.arange(len(first))) & (spread > 1))
     hashes, thumbs = hashes[rows], thumbs[rows]
-    for i in range(0, len(rows), 512):
-        near = np.bitwise_count(hashes[i:i + 512, None] ^ hashes[None, i:]) <= HASH_BITS
-        pairs = np.argwhere(near)
-        pairs = pairs[pairs[:, 0] < pairs[:, 1]] + i
-        for k in range(0, len(pairs), 4096):
-            a, b = [standardise(thumbs[column]) for column in pairs[k:k + 4096].T]
-            found.append(rows[pairs[k:k + 4096][np.abs(a - b).mean(1) < DIFFERENCE]])
+    with Progress("looking for near-duplicates", len(rows), unit="images") as progress:
+        for i in range(0, len(rows), 512):
+            near = np.bitwise_count(hashes[i:i + 512, None] ^ hashes[None, i:]) <= HASH_BITS
+            pairs = np.argwhere(near)
+            pairs = pairs[pairs[:, 0] < pairs[:, 1]] + i
+            for k in range(0, len(pairs), 4096):
+                a, b = [standardise(thumbs[column]) for column in pairs[k:k + 4096].T]
+                found.append(rows[pairs[k:k + 4096][np.abs(a - b).mean(1) < DIFFERENCE]])
+            progress.add(len(hashes[i:i + 512]))
     return np.concatenate(found)
 
 

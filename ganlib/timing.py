@@ -19,6 +19,7 @@ from ganlib.files import InputError
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, set_trainable, update_ema
 from ganlib.pool import ImagePool
+from ganlib.progress import Progress
 from ganlib.reference import PlainPool, plain_copy, reference_step
 from ganlib.speed import WARM, CapturedStep, lay_out
 from ganlib.train import LOSSES, build_optimizers, guard, precision_context, train_step
@@ -35,14 +36,16 @@ def wait_for(device):
 def take_turns(calls, device, steps, warm=4):
     """Seconds of each of several calls, {name: [seconds]}, one after another and over again; the first `warm` rounds do not count."""
     seconds = {name: [] for name in calls}
-    for turn in range(warm + steps):
-        for name, call in calls.items():
-            wait_for(device)
-            begun = time.perf_counter()
-            call()
-            wait_for(device)
-            if turn >= warm:
-                seconds[name].append(time.perf_counter() - begun)
+    with Progress("timing", (warm + steps) * len(calls), unit="calls") as progress:
+        for turn in range(warm + steps):
+            for name, call in calls.items():
+                wait_for(device)
+                begun = time.perf_counter()
+                call()
+                wait_for(device)
+                if turn >= warm:
+                    seconds[name].append(time.perf_counter() - begun)
+                progress.add()
     return seconds
 
 
@@ -108,11 +111,13 @@ def check(cfg, device, accumulate=1):
     """The largest relative difference of a loss between both steps on this device, in float32, from the same weights, in the first step; on
     a GPU also in the second one that the graph replays, where rounding has grown, a tenth of it."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"precision": "float32"}))
-    with allow_tf32(False):
+    steps = WARM + 2 if device.type == "cuda" else 1
+    with allow_tf32(False), Progress("comparing both steps", steps) as progress:
         fast, plain, found = make_fast(cfg, device, accumulate), make_plain(cfg, device, False), []
-        for step in range(WARM + 2 if device.type == "cuda" else 1):
+        for step in range(steps):
             ours, theirs = fast(), plain()
             found.append(max(abs(float(ours[name] - theirs[name])) / abs(float(theirs[name])) for name in LOSSES))
+            progress.add()
     return max(found[0], found[-1] / (1 if len(found) == 1 else 10))
 
 
@@ -223,8 +228,9 @@ def measure_memory(cfg, device, accumulate=1):
 
 def measure(cfg, device, steps=10, accumulate=1, compiled=False):
     """Everything about one size, as a dict that JSON holds: see `explain` for what it says in words."""
-    with out_of_memory(cfg, accumulate):
+    with out_of_memory(cfg, accumulate), Progress("measuring a step", 4, unit="parts") as progress:
         memory, apart = measure_memory(cfg, device, accumulate), check(cfg, device, accumulate)
+        progress.update(1)
         calls = {"reference": make_plain(cfg, device, False)}
         if device.type == "cuda":
             calls["reference, TF32"] = make_plain(cfg, device, True)
@@ -235,7 +241,10 @@ def measure(cfg, device, steps=10, accumulate=1, compiled=False):
             calls["ganlib, compiled"]()
         warm_up = time.perf_counter() - begun
         seconds = take_turns(calls, device, steps)
-        peak, by_phase = measure_peak(device), phases(cfg, device, min(steps, 5))
+        progress.update(2)
+        peak = measure_peak(device)
+        progress.update(3)
+        by_phase = phases(cfg, device, min(steps, 5))
     precision = precision_context(cfg.precision, device)[1]
     flops = formula_flops(cfg)["flops_per_pair"]
     base_name = "reference, TF32" if device.type == "cuda" else "reference"
@@ -257,8 +266,8 @@ def measure(cfg, device, steps=10, accumulate=1, compiled=False):
 def grow(cfg, device, steps):
     """Speed, cost and memory against batch, image size and width, one changed at a time: a list of dicts."""
     rows = []
-    for name, values in GROWTH.items():
-        for value in values:
+    with Progress("measuring how cost grows", sum(map(len, GROWTH.values())), unit="sizes") as progress:
+        for name, value in [(name, value) for name, values in GROWTH.items() for value in values]:
             changed = TrainConfig.from_recipe(**(vars(cfg) | {name: (value, value) if name == "image_size" else value}))
             row = {"varied": name, "value": value, "gflop_per_pair": formula_flops(changed)["flops_per_pair"] / 1e9}
             try:
@@ -269,6 +278,7 @@ def grow(cfg, device, steps):
             except InputError as error:
                 row |= {"error": str(error)}
             rows.append(row)
+            progress.add()
     return rows
 
 
@@ -282,16 +292,19 @@ def learn(cfg, images, device, steps, every=50):
     (opts, schedules), (plain_opts, plain_schedules) = build_optimizers(fast, cfg), build_optimizers(plain, cfg)
     pools, plain_pools = [[kind(cfg.pool_size, cfg.seed + i) for i in (0, 1)] for kind in (ImagePool, PlainPool)]
     batches = pair_batches(images.train, cfg.batch_size, cfg.seed, device)
-    for step in range(1, steps + 1):
-        real_a, real_b = next(batches)
-        told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp)}
-        with allow_tf32(False):
-            told["reference"] = reference_step(plain, plain_opts, plain_pools, real_a, real_b, cfg)
-        for schedule in (*schedules, *plain_schedules):
-            schedule.step()
-        for name, losses in told.items():
-            sums[name] = {loss: sums[name].get(loss, 0) + value for loss, value in losses.items()}
-        if step % every == 0:
-            rows.append({"step": step} | {name: {loss: float(value) / every for loss, value in total.items()} for name, total in sums.items()})
-            sums = {"ganlib": {}, "reference": {}}
+    with Progress("training by both steps", steps) as progress:
+        for step in range(1, steps + 1):
+            real_a, real_b = next(batches)
+            told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp)}
+            with allow_tf32(False):
+                told["reference"] = reference_step(plain, plain_opts, plain_pools, real_a, real_b, cfg)
+            for schedule in (*schedules, *plain_schedules):
+                schedule.step()
+            for name, losses in told.items():
+                sums[name] = {loss: sums[name].get(loss, 0) + value for loss, value in losses.items()}
+            if step % every == 0:
+                rows.append({"step": step} | {name: {loss: float(value) / every for loss, value in total.items()}
+                                              for name, total in sums.items()})
+                sums = {"ganlib": {}, "reference": {}}
+            progress.add()
     return rows

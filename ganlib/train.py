@@ -17,7 +17,7 @@ from torch.nn.utils import get_total_norm
 
 from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.command import call
-from ganlib.config import check_pieces, claim_run_folder, read_job, read_json
+from ganlib.config import MOST, check_pieces, claim_run_folder, read_job, read_json
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
@@ -34,6 +34,7 @@ from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
 
 LOG_EVERY = 10   # steps between two fetches of the losses from a GPU; on a CPU each is looked at
+SLOW = 3         # seconds after which a step is shown at once
 EVAL_BATCH = 32  # images of each domain at a time in validation and test
 VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
 LOSS_PAIRS = 16  # of them, those whose losses it takes: a loss costs eight times what a translation does
@@ -94,9 +95,10 @@ def build_optimizers(nets, cfg):
         left = cfg.steps * (1 - cfg.decay_from)
         return min(1.0, (cfg.steps - step) / left) if left else 1.0
 
-    opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=torch.tensor(lr * scale, device=device) if captured else lr * scale,
-                             betas=(cfg.beta1, 0.999), fused=True, capturable=captured)
-            for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d))]
+    with Stop():    # imports a large part of torch, of which an interrupt would leave a half that cannot be imported again
+        opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=torch.tensor(lr * scale, device=device) if captured else lr * scale,
+                                 betas=(cfg.beta1, 0.999), fused=True, capturable=captured)
+                for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d))]
     opts[0].found_inf = opts[1].found_inf = torch.zeros((), dtype=torch.float32, device=device)
     return opts, [torch.optim.lr_scheduler.LambdaLR(opt, rate) for opt in opts]
 
@@ -124,13 +126,15 @@ def has_bfloat16(device):
 def evaluate(nets, pair, cfg, amp, limit=None):
     """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all)."""
     totals, n, device = dict.fromkeys(LOSSES, 0.0), 0, next(nets.g_ab.parameters()).device
-    for real_a, real_b in fixed_batches(pair, EVAL_BATCH, device, limit):
-        with amp:
-            g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
-            d = discriminator_losses(nets, real_a, real_b, fake_a, fake_b)
-        for name, loss in (g | d).items():
-            totals[name] += loss * len(real_a)
-        n += len(real_a)
+    with Progress("taking losses", min(max(map(len, pair)), limit or MOST), unit="images") as progress:
+        for real_a, real_b in fixed_batches(pair, EVAL_BATCH, device, limit):
+            with amp:
+                g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
+                d = discriminator_losses(nets, real_a, real_b, fake_a, fake_b)
+            for name, loss in (g | d).items():
+                totals[name] += loss * len(real_a)
+            n += len(real_a)
+            progress.add(len(real_a))
     return {name: float(total) / n for name, total in totals.items()}
 
 
@@ -219,7 +223,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 schedule.step()
             epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
             log.keep(epoch, step, told)
-            if step % LOG_EVERY == 0:
+            if step % LOG_EVERY == 0 or time.perf_counter() - progress.shown > SLOW:
                 progress.update(step)
             if not end and step % log_every and not (stop.asked and world_size() == 1):
                 continue

@@ -13,7 +13,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel
 import pytest
 import torch
 
-from ganlib import probe, progress
+from ganlib import probe, progress, train
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
 from ganlib.surroundings import prefer_own_kernel
@@ -29,7 +29,7 @@ def two_threads():
 @pytest.fixture(scope="session", autouse=True)
 def no_line_a_minute():
     """However slow the machine, what a training says is the same."""
-    progress.EVERY = math.inf
+    progress.EVERY = train.SLOW = math.inf
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -86,12 +86,16 @@ def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
     return images, pd.DataFrame(records)
 
 
-def draw_counterparts(domain, n, size=64, seed=0, split="test"):
+def draw_counterparts(domain, n, size=64, seed=0, split="test", tick=None):
     """The faces that draw_faces shows for these arguments, drawn in the other domain: uint8 (n, size, size, 3) RGB.
     Raises InputError (a ValueError) as draw_faces does, and for split "train": counterparts are for scoring only."""
     check(domain, split, n, size, seed, ("val", "test"))
-    drawn = draw_on_all_cores([(domain, i, size, seed, split, True) for i in range(n)])
-    return np.stack([image for part in drawn for image, _ in part])
+    images = []
+    for drawn in draw_on_all_cores([(domain, i, size, seed, split, True) for i in range(n)]):
+        images += [image for image, _ in drawn]
+        if tick:
+            tick(len(drawn))
+    return np.stack(images)
 
 
 def draw_on_all_cores(tasks):
