@@ -1,7 +1,7 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them
-# make lab      JupyterLab on localhost
+# make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
 # make notebooks   execute the notebooks in place on their defaults, as they are committed
 # make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; half an hour
 # make constraints   the newest versions of all packages -> tests/constraints.txt
@@ -30,9 +30,8 @@ test: $(VENV)/installed
 faults: $(VENV)/installed
 	@$(VENV)/bin/python tests/faults.py
 
-# It asks for its token, and does not ask the network for news or newer versions of itself.
 lab: $(VENV)/installed
-	@$(RUN) jupyterlab --ip 127.0.0.1 --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks
+	@$(RUN) ganlib.lab $(ARGS)
 
 notebooks: $(VENV)/installed
 	@$(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb

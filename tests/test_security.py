@@ -471,15 +471,15 @@ def answer(url):
         return error.code, url
 
 
-def test_lab_listens_on_localhost_and_asks_for_its_token(tmp_path):
-    made = subprocess.run(["make", "-n", "--no-print-directory", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-    assert "--ip 127.0.0.1" in made and "token" not in made and "password" not in made and "disable_check_xsrf" not in made
+def test_lab_listens_on_localhost_asks_for_its_token_and_not_for_news(tmp_path):
+    """With the arguments that make hands on, also as root."""
+    made = subprocess.run(["make", "-n", "--no-print-directory", "lab", "ARGS=--no-browser --port 0"], cwd=ROOT, capture_output=True, text=True,
+                          check=True).stdout.splitlines()[-1]
     command = made.replace(".venv/bin/python", sys.executable).split()
-    assert command[:3] == [sys.executable, "-m", "jupyterlab"] and command[-1] == "notebooks"
+    assert command == [sys.executable, "-m", "ganlib.lab", "--no-browser", "--port", "0"]
     folders = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     with open(tmp_path / "log", "w") as log:
-        lab = subprocess.Popen([*command[:-1], str(tmp_path), "--no-browser", "--port", "0", *(["--allow-root"] if os.geteuid() == 0 else [])],
-                               cwd=ROOT, stdout=log, stderr=log, env=os.environ | folders)
+        lab = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | folders | {"GANLIB_HOME": str(tmp_path / "home")})
     try:
         deadline, facts = time.monotonic() + 60, []
         while not facts and lab.poll() is None and time.monotonic() < deadline:
@@ -491,6 +491,10 @@ def test_lab_listens_on_localhost_and_asks_for_its_token(tmp_path):
         assert answer(f"{base}/lab")[1].startswith(f"{base}/login") and answer(f"{base}/api/contents?token={token}")[0] == 200
         assert listens(psutil.Process(lab.pid)) == {("127.0.0.1", facts[0]["port"])}
         assert answer(f"{base}/lab/api/news?token={token}")[0] == 200 and "Failed" not in (tmp_path / "log").read_text()    # nobody was asked
+        found = json.loads(urllib.request.urlopen(f"{base}/lab/api/settings/@jupyterlab/apputils-extension:notification?token={token}").read())
+        assert [found["schema"]["properties"][name]["default"] for name in ("fetchNews", "checkForUpdates")] == ["false", False]
+        served = json.loads(urllib.request.urlopen(f"{base}/api/contents?token={token}").read())["content"]
+        assert {item["name"] for item in served} == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
     finally:
         lab.terminate()
         lab.wait(60)
