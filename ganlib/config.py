@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import reprlib
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
@@ -109,19 +110,39 @@ def read_job(path):
     if unknown := sorted(key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)):
         raise InputError(f"{path}: {printable(unknown[0])[:100]}: no such key; there are {', '.join(defaults)}")
     job = defaults | {name: value for name, value in job.items() if value is not None}
-    for name in ("folder", "inception", "accumulate", "resume"):
-        check_value(name, job[name], defaults[name])
-    job["data"].setdefault("image_size", job["train"].get("image_size", 64))
-    return job | {"train": TrainConfig.from_recipe(**({"image_size": job["data"]["image_size"]} | job["train"]))}
+    job |= {name: take_value(name, job[name], defaults[name]) for name in ("folder", "inception", "accumulate", "resume")}
+    train = take_fields(job["train"])
+    size = take_value("image_size", job["data"].get("image_size", train.get("image_size", 64)), 64)
+    cfg = TrainConfig.from_recipe(**({"image_size": size} | train))
+    check_pieces(cfg.batch_size, job["accumulate"])
+    return job | {"train": cfg, "data": job["data"] | {"image_size": size}}
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML's plain values, without aliases (*NAME): by them a few lines stand for more than any memory holds, or for themselves."""
+    """YAML's plain values, without aliases (*NAME): by them a few lines stand for more than any memory holds, or for themselves.
+
+    As in YAML 1.2, 5e-4 is a number, and yes, no, on, off, 1:30, 010 and 2024-01-01 are texts (PyYAML has YAML 1.1, where they are truths,
+    90, 8 and a date); take_value makes truths and numbers of texts where these are expected. A name that is given twice is an error.
+    """
+
+    yaml_implicit_resolvers = {}
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             raise ValueError(f"*{self.peek_event().anchor} in it: expected the values themselves")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        names = [part.value for part, _ in node.value if isinstance(part, yaml.ScalarNode)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is in it twice: expected each name once")
+        return super().construct_mapping(node, deep)
+
+
+for tag, pattern, begins in (
+        ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"), ("null", "null|Null|NULL|~|", "nN~"), ("int", "-?(0|[1-9][0-9]*)", "-0123456789"),
+        ("float", r"-?((0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|-?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-.0123456789")):
+    PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"({pattern})$"), [*begins, *[""] * (tag == "null")])
 
 
 def parse_yaml(text):
@@ -152,7 +173,8 @@ def check_value(name, value, like):
     """Raise InputError unless value has the type of `like` (a whole number may stand for a float)."""
     expected = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[type(like)]
     if not (type(value) is type(like) or (type(like) is float and type(value) is int)):
-        raise InputError(f"{name} {shown(value)}: expected {expected}, for instance {like!r}")
+        example = f", for instance {like!r}" if like != "" else " in quotes"
+        raise InputError(f"{name} {shown(value)}: expected {expected}{example}")
     if type(value) is int and abs(value) >= MOST:
         raise InputError(f"{name} {shown(value)}: expected a number below {MOST:,}")
 
@@ -166,6 +188,8 @@ def take_value(name, value, like):
     Texts are taken as what they stand for: "60", "5e-4", "[0, 1]", "no". 1e3 is a whole number, and 2026 is a text where one is expected.
     A list is of the kind of the first item of `like`.
     """
+    if name == "image_size":
+        return take_size(value)
     if isinstance(like, str):
         value = str(value) if type(value) is int else os.fspath(value) if isinstance(value, os.PathLike) else value
         if not isinstance(value, str):
@@ -184,6 +208,22 @@ def take_value(name, value, like):
         value = int(value)
     check_value(name, value, like)
     return value
+
+
+def take_size(value):
+    """An image_size: one whole number, or a list of height and width."""
+    for like in (64, [64]):
+        try:
+            return take_value("size", value, like)
+        except InputError:
+            pass    # told below
+    raise InputError(f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for instance [48, 64]")
+
+
+def take_fields(values):
+    """Values for fields of TrainConfig, each taken as of its field's kind; other names are left as they are."""
+    examples = {field.name: field.default for field in fields(TrainConfig)}
+    return {name: take_value(name, value, examples[name]) if name in examples else value for name, value in values.items()}
 
 
 def read_number(text, like):

@@ -73,6 +73,7 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     if type(seed) is not int or not 0 <= seed < MOST:
         raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more, and less than {MOST:,}")
     check_value("domain_a", domain_a, "")
+    check_value("strict", strict, True)
     if not isinstance(data, (str, Path)) or not str(data):
         raise InputError(f"data {shown(data)}: expected \"builtin\", the path of a folder or zip, or hf:OWNER/NAME")
     if data == "builtin":

@@ -145,7 +145,7 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
            "folder": str(Path(folder).resolve()), "accumulate": accumulate, "resume": resume}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work, Progress(f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder) as progress:
         path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
-        path.write_text(yaml.safe_dump(job), encoding="utf-8")
+        path.write_text(yaml.safe_dump(job, default_style='"'), encoding="utf-8")
         feed.touch()
         threads = max(1, (os.cpu_count() or 1) // processes)
         env = {"OMP_NUM_THREADS": str(threads)} | os.environ | {FEED: str(feed), "PYTHONIOENCODING": "utf-8"}

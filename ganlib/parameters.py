@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from ganlib.config import TrainConfig, check_pieces, shown, take_value
+from ganlib.config import TrainConfig, check_pieces, shown, take_fields, take_value
 from ganlib.files import InputError
 
 # {name: a value of its kind}. A notebook's parameter of another name is not checked, but for the fields of TrainConfig.
@@ -20,7 +20,7 @@ def check_parameters(given, like=PARAMETERS):
     as that, and a whole number as a text where one is expected (papermill reads a folder's name 2026 as one). A notebook calls
     it first of all: globals().update(check_parameters(globals())). Raises InputError, one line that names the parameter.
     """
-    values = {name: take_parameter(name, given[name], like[name]) for name in like if name in given}
+    values = {name: take_value(name, given[name], like[name]) for name in like if name in given}
     known = {name: value for name, value in values.items() if type(like[name]) is type(PARAMETERS.get(name))}
     for name, value in known.items():
         check_limits(name, value)
@@ -31,18 +31,6 @@ def check_parameters(given, like=PARAMETERS):
     if "models" in known:
         values["models"] = check_models(known["models"])
     return values
-
-
-def take_parameter(name, value, like):
-    """The value in the kind of its example; image_size is one whole number or a list of two."""
-    if name != "image_size" or type(like) is not int:
-        return take_value(name, value, like)
-    for kind in (like, [like]):
-        try:
-            return take_value(name, value, kind)
-        except InputError:
-            pass    # told below
-    raise InputError(f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for instance [48, 64]")
 
 
 def check_limits(name, value):
@@ -68,13 +56,13 @@ def check_seeds(seeds, seed):
 
 def check_models(models):
     """The models to compare, each a dict of fields of TrainConfig, their values taken as those fields'. InputError for two alike."""
-    examples, configs = {field.name: field.default for field in fields(TrainConfig)}, []
+    configs = []
     for i, model in enumerate(models):
         try:
             for name, instead in (("seed", "seeds"), ("image_size", "image_size")):
                 if name in model:
                     raise InputError(f"{name}: all models have the same; set the parameter {instead} of the notebook")
-            models[i] = {name: take_value(name, value, examples[name]) if name in examples else value for name, value in model.items()}
+            models[i] = take_fields(model)
             configs.append(TrainConfig.from_recipe(**models[i]))
         except InputError as error:
             raise InputError(f"models: number {i + 1}, {shown(model)}: {error}") from None

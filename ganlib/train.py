@@ -27,6 +27,7 @@ from ganlib.interrupt import Stop
 from ganlib.judge import Judge, generate
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
+from ganlib.parameters import check_parameters
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
 from ganlib.runs import find_missing, is_finished, load_run, save_weights, score_run
@@ -341,7 +342,7 @@ def main(arguments=None):
         job = read_job(options.config)
         device = join_processes()
         try:
-            data = load_domains(**job["data"])
+            data = load_domains(**job["data"] | check_parameters(job["data"]))
         except TypeError as error:
             raise InputError(f"{options.config}: data: {str(error).split('() ')[-1]}") from None
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))

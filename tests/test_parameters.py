@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ganlib import InputError
+from ganlib.config import parse_yaml, read_job, read_yaml
 from ganlib.parameters import PARAMETERS, check_parameters
 from ganlib.report import NOTEBOOKS, default_parameters, find_settings, plan
 
@@ -130,3 +131,47 @@ def test_report_checks_the_same_before_it_runs_anything():
     for name, text in [("processes", "0"), ("resume", "never"), ("accumulate", "3"), ("steps", "0"), ("seeds", "[1, 1]")]:
         with pytest.raises(InputError, match=f"^{name} "):
             plan(find_settings("quick"), {name: text})
+
+
+@pytest.mark.parametrize("text, value", [
+    ("5e-4", 5e-4), ("1e3", 1000.0), ("1E+3", 1000.0), (".5e1", 5.0), ("-1.5", -1.5), ("2.", 2.0), ("0.0005", 5e-4), ("-.5", -0.5), ("60", 60), ("-3", -3), ("0", 0),
+    ("true", True), ("False", False), ("null", None), ("~", None), ("", None), (".inf", float("inf")), ("[5e-4, 1]", [5e-4, 1]),
+    *[(text, text) for text in ("yes", "no", "on", "off", "y", "N", "No", "1:30", "190:20:30", "010", "0o17", "0x1F", "1_000", "2024-01-01", "2001-12-14 21:59:43",
+                                "007", "1.2.3", "e5", "1e", "=", "<<", "~/faces", "+5", "tRue", "'5e-4'", "v1.0", "1,5")]])
+def test_yaml_has_the_kinds_that_a_user_expects(text, value):
+    """Of YAML 1.2; what PyYAML makes of them (YAML 1.1): texts of 5e-4 and 1e3, 90 of 1:30, 8 of 010, False of no, a date."""
+    value = value.strip("'") if isinstance(value, str) else value
+    found = parse_yaml(f"name: {text}")["name"]
+    assert found == value and type(found) is type(value)
+
+
+def job(tmp_path, text):
+    (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
+    return read_job(tmp_path / "job.yaml")
+
+
+def test_config_of_a_training_takes_numbers_and_truths_however_they_are_written(tmp_path):
+    read = job(tmp_path, "train: {lr_g: 5e-4, lr_d: '5e-4', steps: 1e3, batch_size: '8', scale_lr: no, image_size: '[32, 48]'}\naccumulate: '2'\nresume: no\n"
+                         "folder: 2026\ndata: {domain_a: no}")
+    cfg = read["train"]
+    assert (cfg.lr_g, cfg.lr_d, cfg.steps, cfg.batch_size, cfg.scale_lr, cfg.image_size) == (5e-4, 5e-4, 1000, 8, False, (32, 48))
+    assert (read["accumulate"], read["resume"], read["folder"]) == (2, False, "2026") and read["data"] == {"domain_a": "no", "image_size": [32, 48]}
+    assert job(tmp_path, "data: {image_size: '48'}")["train"].image_size == (48, 48)
+
+
+@pytest.mark.parametrize("text, message", [
+    ("resume: never", "resume 'never': expected True or False"), ("accumulate: 0", "accumulate 0: expected a whole number, 1 or more"),
+    ("accumulate: 3", "accumulate 3: expected whole numbers that together divide the batch of 4"), ("folder: true", "folder True: expected a text"),
+    ("train: {steps: 1:30}", "steps '1:30': expected a whole number"), ("train: {steps: 5, steps: 50}", "steps is in it twice: expected each name once"),
+    ("resume: true\nresume: false", "resume is in it twice"), ("train: {lr_g: fast}", "lr_g 'fast': expected a number"),
+    ("data: {image_size: 32x48}", "image_size '32x48': expected one whole number of pixels"), ("train: {steps: }", "steps None: expected a whole number")])
+def test_config_of_a_training_that_cannot_be_used_is_told_in_one_line(tmp_path, text, message):
+    with pytest.raises(InputError) as told:
+        job(tmp_path, text)
+    assert message in str(told.value) and str(told.value).isprintable()
+
+
+def test_report_settings_take_a_name_that_looks_like_something_else(tmp_path):
+    (tmp_path / "mine.yaml").write_text("notebooks: [02_cyclegan]\ncommon: {domain_a: no, data: 2024-01-01, runs: 007, lr: 5e-4, resume: off}", encoding="utf-8")
+    assert plan(tmp_path / "mine.yaml", {})[0]["parameters"] == {"domain_a": "no", "data": "2024-01-01", "runs": "007", "lr": 5e-4, "resume": False}
+    assert read_yaml(NOTEBOOKS.parent / "reports/full.yaml")["common"]["steps"] == 20_000

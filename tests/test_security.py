@@ -260,7 +260,7 @@ def test_yaml_that_is_no_plain_settings_is_refused(tmp_path, marker, kind):
 
 
 def test_yaml_settings_that_are_plain_are_read(tmp_path):
-    assert parse_yaml("a: [1, 2.5, yes, null, x]\nb: {c: {d: '*e'}}") == {"a": [1, 2.5, True, None, "x"], "b": {"c": {"d": "*e"}}}
+    assert parse_yaml("a: [1, 2.5, true, null, x]\nb: {c: {d: '*e'}}") == {"a": [1, 2.5, True, None, "x"], "b": {"c": {"d": "*e"}}}
     for path in (ROOT / "reports").glob("*.yaml"):
         assert plan(path, {})
     (tmp_path / "job.yaml").write_text("train: {steps: 3}\n")
