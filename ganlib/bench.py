@@ -17,7 +17,7 @@ from ganlib.command import call
 from ganlib.config import ARCHS, RECIPES, TrainConfig
 from ganlib.cost import default_device
 from ganlib.data import load_domains
-from ganlib.files import InputError, write_atomic
+from ganlib.files import InputError, expand, write_atomic
 from ganlib.timing import grow, learn, measure
 
 
@@ -58,6 +58,7 @@ def main(arguments=None):
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args(arguments)
     try:
+        path = options.json and expand(options.json, "--json")
         if options.steps < 1:
             raise InputError(f"--steps {options.steps}: expected 1 or more")
         if options.curves is not None and options.curves < 1:
@@ -82,8 +83,8 @@ def main(arguments=None):
             result["curves"] = learn(cfg, images, device, options.curves, max(1, options.curves // 40))
             print("\nlosses over training, ganlib and reference: " + "; ".join(
                 f"step {row['step']} g {row['ganlib']['g']:.3f} {row['reference']['g']:.3f}" for row in result["curves"][9::10]))
-        if options.json:
-            write_atomic(options.json, json.dumps(result, indent=1))
+        if path:
+            write_atomic(path, json.dumps(result, indent=1))
     except BrokenPipeError:     # see call
         raise
     except (InputError, OSError) as error:

@@ -5,7 +5,7 @@ import select
 import signal
 import sys
 
-from ganlib.files import NO_SPACE
+from ganlib.files import NO_SPACE, InputError, check_home
 
 
 def call(main):
@@ -20,9 +20,13 @@ def call(main):
         getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         try:
+            check_home()
             status = main()
         except SystemExit as end:       # of argparse, or of a signal
             status = end.code
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
         sys.stdout.flush()
         sys.stderr.flush()
         return status

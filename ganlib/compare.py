@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from ganlib.command import call
 from ganlib.config import RECIPES, load_config, read_json
-from ganlib.files import InputError
+from ganlib.files import InputError, expand
 from ganlib.judge import SCORES, family
 from ganlib.runs import WEIGHTS
 from ganlib.significance import conclude, differences
@@ -35,7 +35,7 @@ def gather(folders, weights="ema"):
     if not folders:
         raise InputError("runs: none given; expected folders of finished runs, such as reports/runs/*")
     rows, configs, protocols, known = [], [], {}, {}
-    for folder in dict.fromkeys(map(Path, folders)):
+    for folder in dict.fromkeys(expand(folder, "run folder") for folder in folders):
         cfg = load_config(folder)
         if not (folder / "metrics.json").exists():
             raise InputError(f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again")

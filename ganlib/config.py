@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ganlib.files import InputError, printable, write_atomic
+from ganlib.files import InputError, expand, printable, write_atomic
 
 MOST = 2**31        # every number is less: torch, numpy and the sums made with them overflow somewhere above
 ARCHS = ("cyclegan", "uvcgan")
@@ -111,6 +111,7 @@ def read_job(path):
         raise InputError(f"{path}: {printable(unknown[0])[:100]}: no such key; there are {', '.join(defaults)}")
     job = defaults | {name: value for name, value in job.items() if value is not None}
     job |= {name: take_value(name, job[name], defaults[name]) for name in ("folder", "inception", "accumulate", "resume")}
+    job |= {name: str(expand(job[name], name)) for name in ("folder", "inception") if job[name]}
     train = take_fields(job["train"])
     size = take_value("image_size", job["data"].get("image_size", train.get("image_size", 64)), 64)
     cfg = TrainConfig.from_recipe(**({"image_size": size} | train))
@@ -134,8 +135,9 @@ class PlainLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         names = [part.value for part, _ in node.value if isinstance(part, yaml.ScalarNode)]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"{twice[0]} is in it twice: expected each name once")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{twice} is in it twice: expected each name once")
         return super().construct_mapping(node, deep)
 
 
@@ -156,7 +158,7 @@ def parse_yaml(text):
 def read_yaml(path):
     """What a YAML file says, in plain values; InputError where it cannot be read."""
     try:
-        return parse_yaml(Path(path).read_text(encoding="utf-8-sig"))
+        return parse_yaml(expand(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a YAML file that can be read ({error})") from None
 
@@ -299,7 +301,7 @@ def read_json(path):
 
 def load_config(folder):
     """The TrainConfig that a run folder was trained with; InputError where there is none."""
-    path = Path(folder) / "config.json"
+    path = expand(folder, "run folder") / "config.json"
     if not path.exists():
         raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
     values = read_json(path)

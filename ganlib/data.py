@@ -16,7 +16,7 @@ import torch
 from ganlib.config import MOST, check_value, shown
 from ganlib.decode import FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
-from ganlib.files import InputError
+from ganlib.files import InputError, expand
 from ganlib.progress import Progress
 from ganlib.reading import read_files
 
@@ -86,7 +86,7 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
                              "memory holds; take fewer or smaller images") from None
     else:
         images = make_domains(*read_files(data, size, domain_a, strict))
-    data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(Path(data).expanduser().resolve())
+    data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(expand(data, "data").resolve())
     return images._replace(loaded={"data": data, "image_size": list(size), "domain_a": domain_a, "builtin_a": builtin_a, "builtin_b": builtin_b,
                                    "builtin_eval": builtin_eval, "seed": seed, "strict": strict})
 

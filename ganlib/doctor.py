@@ -25,7 +25,7 @@ from ganlib.command import call
 from ganlib.config import TrainConfig
 from ganlib.cost import count_memory, default_device, device_name
 from ganlib.data import load_domains, pair_batches, to_float
-from ganlib.files import InputError, printable, write_atomic
+from ganlib.files import InputError, expand, printable, write_atomic
 from ganlib.metrics import sliced_wasserstein
 from ganlib.nets import build_nets
 from ganlib.plots import show_grid
@@ -167,6 +167,7 @@ def main(argv=None):
     parser.add_argument("--no-cost", action="store_true", help="do not measure what training costs (some seconds)")
     args = parser.parse_args(argv)
     try:
+        out = args.out and expand(args.out, "--out")
         images = load_domains(args.data, args.image_size, args.domain_a, strict=False)
         diagnosis = examine(images)
         cost = None
@@ -175,8 +176,8 @@ def main(argv=None):
         except InputError as error:     # of a size that the networks do not take
             diagnosis.findings.insert(0, Finding("image_size", ERROR, str(error), "set another image_size", [], []))
         print(to_json(images, diagnosis, cost) if args.json else tell(images, diagnosis, cost))
-        if args.out:
-            save(args.out, images, diagnosis, cost)
+        if out:
+            save(out, images, diagnosis, cost)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parent
 IN_TREE = (PACKAGE.parent / "pyproject.toml").is_file()     # and not installed by a wheel, which has notebooks and settings in the package
 ROOT = PACKAGE.parent if IN_TREE else Path.cwd()
 NOTEBOOKS, SETTINGS = (ROOT / "notebooks", ROOT / "reports") if IN_TREE else (PACKAGE / "notebooks", PACKAGE / "settings")
-HOME = Path(os.environ.get("GANLIB_HOME") or ROOT / "reports").absolute()     # another folder where the source tree cannot be written
+# GANLIB_HOME: another folder, where the source tree cannot be written. A ~ of nobody stays here, and is told by check_home.
+HOME = Path(os.path.expanduser(os.environ.get("GANLIB_HOME") or ROOT / "reports")).absolute()
 RUNS, CACHE = HOME / "runs", HOME / "cache"
 
 
@@ -34,6 +35,22 @@ def in_one_line(stop, text):
     """Have Jupyter show a KeyboardInterrupt as one line, as it does an InputError. What was said of it first holds."""
     if not hasattr(stop, "_render_traceback_"):
         stop._render_traceback_ = lambda: [f"KeyboardInterrupt: {text}"]
+
+
+def expand(path, what="path"):
+    """The Path of a path that a user gave: ~ is the home folder, ~NAME that of a user. InputError where there is no such user.
+
+    Every path goes through here once, from wherever it was given. $NAMES are left to the shell.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError):      # ValueError: a name with a NUL
+        raise InputError(f"{what} {printable(path)}: no home folder is known for its ~; write the whole path") from None
+
+
+def check_home():
+    """Raise InputError where GANLIB_HOME cannot be used: now, and not when a run is written."""
+    expand(os.environ.get("GANLIB_HOME", ""), "GANLIB_HOME")
 
 
 def printable(text):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from ganlib.files import RUNS, InputError
+from ganlib.files import RUNS, InputError, expand
 from ganlib.progress import FEED, Progress
 from ganlib.runs import load_run
 from ganlib.train import fit_or_load
@@ -38,7 +38,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         return gather((outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs), len(cfgs))
     if data.loaded is None:
         raise InputError(f"data {data.name}: each worker reads the data itself; expected what load_domains gave")
-    runs = Path(runs).resolve()
+    runs = expand(runs, "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
         hosts = list(client.run_on_scheduler(list_hosts).values())

@@ -9,7 +9,7 @@ import torch
 import torch_fidelity
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
-from ganlib.files import InputError
+from ganlib.files import InputError, expand
 from ganlib.progress import Progress
 
 HASH = "6726825d"       # sha256 of the weights file begins with this, as its name says
@@ -46,7 +46,7 @@ def find_inception(where, device="cpu"):
     if not where:
         return None
     cache = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
-    path = cache if where == "fetch" else Path(os.path.expanduser(where))
+    path = cache if where == "fetch" else expand(where, "inception")
     advice = f"fetch {URL_INCEPTION_V3} on a machine with a network, and give its path as `inception`"
     if where == "fetch" and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,14 @@
 from dataclasses import fields
 
 from ganlib.config import TrainConfig, check_pieces, shown, take_fields, take_value
-from ganlib.files import InputError
+from ganlib.files import InputError, check_home, expand
 
 # {name: a value of its kind}. A notebook's parameter of another name is not checked, but for the fields of TrainConfig.
 PARAMETERS = {field.name: field.default for field in fields(TrainConfig)} | {
     "data": "builtin", "domain_a": "", "image_size": 64, "builtin_a": 64, "builtin_b": 72, "builtin_eval": 16, "lr": 2e-4,
     "processes": 1, "accumulate": 1, "resume": True, "inception": "", "runs": "", "seeds": [0, 1, 2], "scheduler": "",
     "models": [{"arch": "cyclegan", "recipe": "default", "ngf": 8}], "timed_steps": 3, "speed": ""}
+PATHS = ("data", "inception", "runs", "speed")
 LEAST = {"builtin_a": 1, "builtin_b": 1, "builtin_eval": 1, "lr": 0, "processes": 1, "accumulate": 1, "timed_steps": 1}
 
 
@@ -17,13 +18,16 @@ def check_parameters(given, like=PARAMETERS):
     """{name: value} of those names in `given` that `like` has an example of, each of its example's kind and within its limits.
 
     given: what a person, papermill or a report gave; a text that stands for a number, a list or a truth ("5e-4", "[0, 1]", "no") is taken
-    as that, and a whole number as a text where one is expected (papermill reads a folder's name 2026 as one). A notebook calls
-    it first of all: globals().update(check_parameters(globals())). Raises InputError, one line that names the parameter.
+    as that, and a whole number as a text where one is expected (papermill reads a folder's name 2026 as one); in a path ~ is the
+    home folder. A notebook calls it first of all: globals().update(check_parameters(globals())). Raises InputError, one line that names the parameter.
     """
     values = {name: take_value(name, given[name], like[name]) for name in like if name in given}
     known = {name: value for name, value in values.items() if type(like[name]) is type(PARAMETERS.get(name))}
+    check_home()
     for name, value in known.items():
         check_limits(name, value)
+        if name in PATHS and value.startswith("~"):
+            values[name] = str(expand(value, name))
     if "accumulate" in known and "batch_size" in known:
         check_pieces(known["batch_size"], known["accumulate"], known.get("processes", 1))
     if "seeds" in known:

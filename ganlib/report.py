@@ -30,8 +30,8 @@ from nbclient.exceptions import DeadKernelError
 
 from ganlib.command import call
 from ganlib.config import check_value, read_yaml, shown
-from ganlib.files import NO_SPACE, NOTEBOOKS, ROOT, SETTINGS, InputError, explain, locked, printable, write_atomic
-from ganlib.parameters import check_parameters
+from ganlib.files import NO_SPACE, NOTEBOOKS, ROOT, SETTINGS, InputError, expand, explain, locked, printable, write_atomic
+from ganlib.parameters import PATHS, check_parameters
 from ganlib.progress import FEED, meter
 from ganlib.render import INCOMPLETE, render
 from ganlib.steps import ASKED, digest, inputs, know_data, read_steps, reason
@@ -54,7 +54,7 @@ def main(arguments=None):
         path = find_settings(options.settings)
         overrides = dict(options.overrides)
         entries, asked = plan(path, overrides), ask(path, overrides)
-        out = options.out or ROOT / "reports" / name_folder(path, overrides)
+        out = expand(options.out, "--out") if options.out else ROOT / "reports" / name_folder(path, overrides)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -83,13 +83,13 @@ def slug(text):
 def ask(path, overrides):
     """What a report is asked for by, the same from any folder: its settings (a name in reports/, or a file) and the -p's, paths in full."""
     own = path.resolve().parent == SETTINGS.resolve()
-    given = {name: os.path.abspath(os.path.expanduser(value)) if is_path(name, value) else value for name, value in sorted(overrides.items())}
+    given = {name: os.path.abspath(expand(value, name)) if is_path(name, value) else value for name, value in sorted(overrides.items())}
     return {"settings": path.stem if own else str(path.resolve()), "parameters": given}
 
 
 def is_path(name, value):
     """Whether a parameter's text is the path of a file or folder."""
-    return name in ("data", "inception", "runs", "speed") and value not in ("", "builtin", "fetch") and not value.startswith("hf:")
+    return name in PATHS and value not in ("", "builtin", "fetch") and not value.startswith("hf:")
 
 
 def name_folder(path, overrides):
@@ -108,7 +108,7 @@ def name_folder(path, overrides):
 
 def find_settings(name):
     """The YAML file of a name in reports/ or of a path; InputError where there is none."""
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else SETTINGS / f"{name}.yaml"
+    path = expand(name, "settings") if Path(name).suffix in (".yaml", ".yml") else SETTINGS / f"{name}.yaml"
     if not os.path.isfile(path):
         known = ", ".join(sorted(p.stem for p in SETTINGS.glob("*.yaml")))
         raise InputError(f"{name}: no such report settings; there are {known}, or give the path of a YAML file")

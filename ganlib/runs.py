@@ -19,7 +19,7 @@ from safetensors import torch as safetensors
 
 from ganlib.config import load_config, read_json
 from ganlib.cost import default_device
-from ganlib.files import InputError, printable, write_atomic
+from ganlib.files import InputError, expand, printable, write_atomic
 from ganlib.judge import Judge, translate
 from ganlib.nets import Nets, build_ema, build_nets, load_weights
 from ganlib.progress import Progress
@@ -79,7 +79,7 @@ def is_finished(folder):
 
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
-    folder, device = Path(folder), torch.device(device) if device else default_device()
+    folder, device = expand(folder, "run folder"), torch.device(device) if device else default_device()
     cfg = load_config(folder)
     if lost := find_missing(folder):
         raise InputError(f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or has lost it; train it again")

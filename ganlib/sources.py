@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from ganlib.files import InputError, printable
+from ganlib.files import InputError, expand, printable
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                "test": "test", "testing": "test"}
@@ -38,10 +38,10 @@ def open_source(data):
     """The Source of a path, or of "hf:OWNER/NAME". InputError where there is none."""
     if str(data).startswith("hf:"):
         return open_hub(str(data)[3:])
+    path = expand(data, "data")
     try:
-        path = Path(data).expanduser()
         kind = path.stat().st_mode
-    except (OSError, ValueError, RuntimeError) as error:    # ValueError: a name with a NUL; RuntimeError: ~ of a user who is not there
+    except (OSError, ValueError) as error:      # ValueError: a name with a NUL
         reason = error.strerror if isinstance(error, OSError) else printable(error)
         raise InputError(f"data {shorten(data)}: no such folder or zip file ({reason}); expected \"builtin\", a folder, a zip or "
                          "hf:OWNER/NAME") from None
@@ -142,7 +142,7 @@ def open_hub(name):
     if not name:
         raise InputError("data hf: names no data set; expected hf:OWNER/NAME, or hf:FOLDER")
     try:
-        splits = datasets.load_dataset(str(Path(name).expanduser()) if name.startswith("~") else name)
+        splits = datasets.load_dataset(str(expand(name, "data")) if name.startswith("~") else name)
     except Exception as error:  # the library raises its own, the hub's, requests' and the file system's
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise InputError(f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or download "

@@ -21,7 +21,7 @@ from ganlib.config import MOST, check_pieces, claim_run_folder, read_job, read_j
 from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
-from ganlib.files import RUNS, InputError, locked, printable, write_atomic
+from ganlib.files import RUNS, InputError, expand, locked, printable, write_atomic
 from ganlib.history import GRADS, LOSSES, Best, Log, NotFinite
 from ganlib.interrupt import Stop
 from ganlib.judge import Judge, generate
@@ -165,7 +165,7 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     FloatingPointError) where a loss or gradient is not finite, with the batch and the state in a file. Returns the Run (None in a
     process that does not write).
     """
-    device, folder = torch.device(device) if device else default_device(), Path(folder)
+    device, folder = torch.device(device) if device else default_device(), expand(folder, "run folder")
     check_fit(cfg, data, accumulate, processes * world_size())
     if processes > 1:
         if device.type != default_device().type:
@@ -323,7 +323,7 @@ def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1,
     """The finished run of this config and data below the folder `runs` if there is one, else train it there, from its last
     checkpoint if it was interrupted (unless resume is False). One that was scored by another protocol (without Inception, by another probe) is
     scored again. processes: how many train it together."""
-    folder = Path(runs) / cfg.name(data.fingerprint)
+    folder = expand(runs, "runs") / cfg.name(data.fingerprint)
     if not is_finished(folder):
         return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)
     return reopen(folder, data, inception)

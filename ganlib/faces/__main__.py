@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ganlib.command import call
 from ganlib.faces import CHUNK, DOMAINS, SPLITS, draw_numbered
-from ganlib.files import InputError
+from ganlib.files import InputError, expand
 
 
 def parse(arguments):
@@ -72,7 +72,7 @@ def export(args):
     for name, least in (("size", 16), ("train_a", 1), ("train_b", 1), ("eval", 1), ("seed", 0)):
         if getattr(args, name) < least:
             raise InputError(f"--{name.replace('_', '-')}: got {getattr(args, name)}, expected at least {least}")
-    folder = args.folder.expanduser().resolve()
+    folder = expand(args.folder, "folder").resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{args.folder}: exists and is not an empty folder; name a new one")
     if folder == Path.cwd():
