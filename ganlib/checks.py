@@ -16,9 +16,11 @@ from PIL import Image
 
 from ganlib.files import printable
 from ganlib.progress import Progress
+from ganlib.ranges import CLIPPED, NOT_FINITE, is_wide, tell
 from ganlib.reading import NO_IMAGE
 from ganlib.sources import is_image_name
 from ganlib.splits import SPLITS, fingerprints, near_duplicates
+from ganlib.tiff import UPPER
 
 with warnings.catch_warnings(action="ignore"):      # of its progress bar, which misses ipywidgets in a notebook
     from cleanvision import Imagelab
@@ -29,6 +31,8 @@ BLURRED = 0.4, 0.3  # sharpness, in medians of its domain: up to 64 pixels a sid
 GREY = 0.012        # colourfulness
 STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
 FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
+SET_RANGE = ("see whether this is the range of your files; if not, set value_range (--value-range "
+             "LOW HIGH)")
 MEASURES = ["brightness", "contrast", "colourfulness", "sharpness"]
 SIZE = 64           # images at a time
 
@@ -193,6 +197,42 @@ def check_quality(known, size):
             + pick("grey", WARNING, known, grey & ~common, "grey images in a domain of colour: {n}", look)
             + pick("grey_domain", NOTE, known, grey & common, "grey images, most of their domain: {n}", "nothing, if the other "
                    "domain is to be grey too; else the generator has to invent all colour"))
+
+
+def check_ranges(known, images):
+    """The range of values of each domain with files of more than 8 bits: a note, and a warning
+    where it may not suit them; also 16-bit colour that comes out dark, as it is read by its upper
+    8 bits alone."""
+    found, remark = [], known.remark.str
+    unseen = (known.dark < DARK) | (known.light < BRIGHT) | (known.low_information < FLAT)
+    looks = "come out very dark, very bright or flat"
+    wide, colour = known["mode"].map(is_wide).astype(bool), remark.contains(UPPER, regex=False)
+    for side, domain in zip("ab", images.domains):
+        mine = known.side == side
+        if domain in images.value_ranges:
+            numbers = known["mode"][mine & wide].str.startswith("F")
+            doubts = {"files of 8 bits, which are 0 to 255, lie among them": mine & ~wide,
+                      "whole and floating point numbers are mixed":
+                          mine & wide & (0 < numbers.mean() < 1),
+                      CLIPPED: mine & remark.contains(CLIPPED, regex=False),
+                      NOT_FINITE: mine & remark.contains(NOT_FINITE, regex=False),
+                      f"most {looks}": mine & wide & unseen & (unseen[mine & wide].mean() > 0.5)}
+            doubts = {doubt: rows for doubt, rows in doubts.items() if rows.any()}
+            rows = [*doubts.values()] or [mine & wide]
+            rows = np.flatnonzero(np.logical_or.reduce(rows))
+            ends, n = tell(images.value_ranges[domain]), (mine & wide).sum()
+            text = "; ".join([f"{printable(domain)}: values {ends} are black to white in {n} files "
+                              "of more than 8 bits", *doubts])
+            found.append(Finding("value_range", WARNING if doubts else NOTE, text, SET_RANGE,
+                                 known.file.iloc[rows].tolist(), rows.tolist()))
+        rows = np.flatnonzero(mine & colour & unseen)
+        if len(rows) > 0.5 * (mine & colour).sum():
+            text = (f"{printable(domain)}: 16-bit colour images, read by their upper 8 bits, that "
+                    f"{looks}: {len(rows)}")
+            fix = "save them anew in 8 bits, or scaled to use all 16"
+            found.append(Finding("value_range", WARNING, text, fix,
+                                 known.file.iloc[rows].tolist(), rows.tolist()))
+    return found
 
 
 def check_copies(known, images):

@@ -18,6 +18,7 @@ from ganlib.decode import FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
 from ganlib.files import InputError, expand
 from ganlib.progress import Progress
+from ganlib.ranges import FULL, check_value_range
 from ganlib.reading import read_files
 
 
@@ -42,6 +43,7 @@ class Domains(NamedTuple):
     drawn: dict | None                      # how built-in faces were drawn: size, n_eval, seed
     fingerprint: str                        # sha256 of names and pixels
     loaded: dict | None = None              # the arguments of load_domains that give it again, in another process
+    value_ranges: dict | None = None        # by domain, black and white of more than 8 bits
 
     def counts(self):
         """Images by domain (rows) and split (columns), as a DataFrame."""
@@ -54,7 +56,8 @@ class Domains(NamedTuple):
         return self.files.loc[self.files.reason != "", ["file", "reason"]].reset_index(drop=True)
 
 
-def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, builtin_b=440, builtin_eval=64, seed=0, strict=True):
+def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, builtin_b=440,
+                 builtin_eval=64, seed=0, strict=True, value_range=""):
     """Read a data set: "builtin" faces, a folder, a zip file or "hf:OWNER/NAME", at image_size (a number, or height and width).
 
     data: path in one of three layouts (see sources.LAYOUTS); domain_a names the folder that is A, else the first by alphabet.
@@ -62,6 +65,9 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     Images keep their proportions: scaled by an antialiased filter to cover the size, the rest cropped off evenly. Above
     decode.CACHE_ABOVE bytes they lie on disk, mapped, and are not decoded again. Splits that are missing are made by
     content, near-duplicates together (see splits); for one folder a domain they are written down in a manifest.
+    value_range: the values that are black and white in files of more than 8 bits a pixel: [LOW,
+    HIGH], or those by domain {NAME: [LOW, HIGH]}; "" for those of the manifest, else found, one
+    range for all files of a domain (see ranges). 8-bit files are 0 to 255.
     Raises InputError, one line that names the path or parameter. Unreadable images are skipped and listed in `skipped`;
     over 1 % of them, and at least 10, raise, unless strict is False (the doctor looks at such data too).
     """
@@ -74,21 +80,33 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
         raise InputError(f"seed {shown(seed)}: expected a whole number, 0 or more, and less than {MOST:,}")
     check_value("domain_a", domain_a, "")
     check_value("strict", strict, True)
+    value_range = check_value_range(value_range)
     if not isinstance(data, (str, Path)) or not str(data):
         raise InputError(f"data {shown(data)}: expected \"builtin\", the path of a folder or zip, or hf:OWNER/NAME")
     if data == "builtin":
         if domain_a not in ("", DOMAINS[0]):
             raise InputError(f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty")
+        if value_range:
+            raise InputError(f"value_range {shown(value_range)}: the builtin faces have 8 bits; "
+                             "leave value_range empty")
         try:
             images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
         except MemoryError:
             raise InputError(f"builtin_a {builtin_a}, builtin_b {builtin_b}, builtin_eval {builtin_eval} at image_size {image_size}: more than the "
                              "memory holds; take fewer or smaller images") from None
     else:
-        images = make_domains(*read_files(data, size, domain_a, strict))
+        images = make_domains(*read_files(data, size, domain_a, strict, value_range))
     data = str(data) if data == "builtin" or str(data).startswith("hf:") else str(expand(data, "data").resolve())
     return images._replace(loaded={"data": data, "image_size": list(size), "domain_a": domain_a, "builtin_a": builtin_a, "builtin_b": builtin_b,
-                                   "builtin_eval": builtin_eval, "seed": seed, "strict": strict})
+                                   "builtin_eval": builtin_eval, "seed": seed, "strict": strict,
+                                   "value_range": to_lists(value_range)})
+
+
+def to_lists(value_range):
+    """A checked value_range as YAML and JSON hold it."""
+    if isinstance(value_range, dict):
+        return {name: list(ends) for name, ends in value_range.items()}
+    return list(value_range) if value_range else ""
 
 
 def draw_builtin(size, n_a, n_b, n_eval, seed):
@@ -111,13 +129,15 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
     arrays = {domain: np.concatenate(parts) for domain, parts in arrays.items()}
     notes = [f"A is {DOMAINS[0]}, B is {DOMAINS[1]}: faces drawn in code with seed {seed}"]
     return make_domains("builtin", DOMAINS, arrays, pd.DataFrame(facts, columns=FACTS), notes,
-                        {domain: digest(images) for domain, images in arrays.items()},
+                        {domain: digest(images) for domain, images in arrays.items()}, {},
                         {split: tuple(tables[split, domain] for domain in DOMAINS) for split in SPLITS},
                         {"size": size[0], "n_eval": n_eval, "seed": seed})
 
 
-def make_domains(name, domains, arrays, facts, notes, digests, attributes=None, drawn=None):
-    """Put a Domains together: arrays of a domain hold train, val and test one after another, as the facts do."""
+def make_domains(name, domains, arrays, facts, notes, digests, ranges, attributes=None, drawn=None):
+    """Put a Domains together: arrays of a domain hold train, val and test one after another, as the
+    facts do. A range of values is in the fingerprint, but for that of all 16 bits, by which such
+    files were always read."""
     sides = {}
     for domain in domains:
         images = torch.from_numpy(arrays[domain])
@@ -126,7 +146,11 @@ def make_domains(name, domains, arrays, facts, notes, digests, attributes=None, 
     pairs = [Pair(*[sides[domain][split] for domain in domains]) for split in SPLITS]
     known = [(domain, [len(sides[domain][split]) for split in SPLITS], tuple(arrays[domain].shape), digests[domain])
              for domain in domains]
-    return Domains(name, tuple(domains), *pairs, notes, facts, attributes, drawn, hashlib.sha256(repr(known).encode()).hexdigest())
+    known = [side if ranges.get(side[0], FULL) == FULL else (*side, ranges[side[0]])
+             for side in known]
+    fingerprint = hashlib.sha256(repr(known).encode()).hexdigest()
+    return Domains(name, tuple(domains), *pairs, notes, facts, attributes, drawn, fingerprint,
+                   value_ranges=ranges)
 
 
 def load_truth(images, split="test"):

@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files, check_quality, check_sizes, look_at)
+from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files,
+                           check_quality, check_ranges, check_sizes, look_at)
 from ganlib.command import call
 from ganlib.config import TrainConfig
 from ganlib.cost import count_memory, default_device, device_name
@@ -56,7 +57,8 @@ def examine(images):
         raise InputError(f"image_size {size[1]}x{size[0]}: expected 16 pixels or more a side to look at")
     known, features = look_at(images)
     findings = (check_files(images) + check_copies(known, images) + check_domains(known, features, images)
-                + check_sizes(known, size) + check_quality(known, size))
+                + check_sizes(known, size) + check_ranges(known, images)
+                + check_quality(known, size))
     few = [side[:2 * MEASURED] for side in images.train]
     apart = {"told_apart": round(float((known.belongs[known.split == "train"] > 0).mean()), 4)}
     for name, x, y in (("a_to_b", few[0][::2], few[1][::2]), ("a_to_a", few[0][::2], few[0][1::2]), ("b_to_b", few[1][::2], few[1][1::2])):
@@ -162,13 +164,16 @@ def main(argv=None):
     parser.add_argument("data", help="builtin, a folder, a zip or hf:OWNER/NAME")
     parser.add_argument("--image-size", type=int, default=64, help="pixels a side that training will use (64)")
     parser.add_argument("--domain-a", default="", help="the domain that is A (the first by alphabet)")
+    parser.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                        help="values that are black and white in files of more than 8 bits (found)")
     parser.add_argument("--out", type=Path, help="a folder for doctor.json and a picture for each finding")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--no-cost", action="store_true", help="do not measure what training costs (some seconds)")
     args = parser.parse_args(argv)
     try:
         out = args.out and expand(args.out, "--out")
-        images = load_domains(args.data, args.image_size, args.domain_a, strict=False)
+        images = load_domains(args.data, args.image_size, args.domain_a, strict=False,
+                              value_range=args.value_range or "")
         diagnosis = examine(images)
         cost = None
         try:

@@ -5,9 +5,10 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 
-from ganlib.decode import FACTS, Cache, decode_all, reorder
+from ganlib.decode import FACTS, Cache, decode_all, reorder, rescale
 from ganlib.files import InputError, printable
 from ganlib.progress import Progress
+from ganlib.ranges import find_range, spread_range, tell_ranges
 from ganlib.sources import LAYOUTS, MANIFEST, group_files, is_image_name, open_source
 from ganlib.splits import SPLITS, assign, group, read_manifest, write_manifest
 
@@ -15,39 +16,46 @@ NO_IMAGE = "outside the layout", "not in the manifest"   # reasons that say noth
 UNLISTED = "?"      # the split of a file that is not in the manifest
 
 
-def read_files(data, size, domain_a, strict=True):
+def read_files(data, size, domain_a, strict=True, value_range=""):
     """Read a folder, zip or data set of the hub at size (H, W): (name, names of the domains, A first; {domain: uint8
-    (N, 3, H, W), train, val and test one after another}; the facts of every file, a DataFrame; notes; {domain: digest}).
-    Raises InputError, if strict also for many images that cannot be read."""
+    (N, 3, H, W), train, val and test one after another}; the facts of every file, a
+    DataFrame; notes; {domain: digest}; {domain: range of values}, of those with files of more than
+    8 bits). Raises InputError, if strict also for many images that cannot be read."""
     source = open_source(data)
     groups, outside = group_files(source.files)
     names = check_domains(data, groups, domain_a)
     manifest = source.manifest if all(split == "" for split, _ in groups) else None
     rows, written = read_manifest(manifest, source.files, strict), []
     others = source.refused + [(f, NO_IMAGE[0]) for f in outside]
-    cache = final = Cache(source, plan(groups, rows), others, size)
+    given, kept = spread_range(value_range, names, data), written_ranges(manifest, groups, rows)
+    cache = final = Cache(source, plan(groups, rows), others, size, kept | given)
     found = cache.load()
     with cache if found is None else nullcontext() as folder:
         if found is None:
             with Progress(f"reading {printable(source.name)}", cache.images, unit="images") as progress:
-                arrays, facts, notes = decode_domains(source, plan(groups, rows), names, size, folder, progress, data, strict)
+                arrays, facts, notes, ranges = decode_domains(
+                    source, plan(groups, rows), names, size, folder, progress, data, strict,
+                    kept | given)
             facts = tabulate(facts, others)
         elif strict:
             refuse_many(found[1], data)
         if manifest and rows is not None:
             written = [f"the splits are those of {manifest.name}; delete it to split anew"]
         elif manifest and strict:   # who only looks leaves nothing behind
-            written = [write_manifest(manifest, facts if found is None else found[1])]
+            table, ends = (facts, ranges) if found is None else (found[1], found[4])
+            written = [write_manifest(manifest, table, ends)]
             rows = read_manifest(manifest, source.files)
-            final = Cache(source, plan(groups, rows), others, size)
+            now = written_ranges(manifest, groups, rows) | given
+            final = Cache(source, plan(groups, rows), others, size, now)
         if found is None:
             hidden = len(source.files) - sum(map(len, groups.values())) - len(outside) - sum(f.endswith(MANIFEST) for f in source.files)
-            found = cache.save(final, arrays, facts, notes + passed_over(facts, hidden))
+            found = cache.save(final, arrays, facts, notes + passed_over(facts, hidden), ranges)
         elif final is not cache:
             found = cache.move(final) or found
-    arrays, facts, notes, digests = found
+    arrays, facts, notes, digests, ranges = found
     a_is = f"A is {printable(names[0])}, B is {printable(names[1])}" + ("" if domain_a else " (by alphabet; domain_a chooses)")
-    return source.name, names, arrays, facts, [a_is, *notes, *written], digests
+    notes = [a_is, *tell_ranges(ranges, given, kept, facts), *notes, *written]
+    return source.name, names, arrays, facts, notes, digests, ranges
 
 
 def check_domains(data, groups, domain_a):
@@ -69,17 +77,50 @@ def plan(groups, rows):
     entries = []
     for (split, domain), files in groups.items():
         for f in files:
-            sha256, written = ("", split) if rows is None else rows.get(printable(f), ("", UNLISTED))
+            sha256, written = "", split
+            if rows is not None:
+                sha256, written = rows.get(printable(f), ("", UNLISTED))[:2]
             entries.append((domain, written, f, sha256))
     return sorted(entries, key=lambda e: (e[0], ("", *SPLITS, UNLISTED).index(e[1]), e[2]))
 
 
-def decode_domains(source, entries, names, size, folder, progress, data, strict):
-    """Decode every entry of a plan: ({domain: images in the order of the splits}, facts, notes)."""
-    arrays, tables, notes = {}, [], []
+def written_ranges(manifest, groups, rows):
+    """{domain: range of values} of a manifest's rows, without the domains that have none there.
+    InputError for two in one domain."""
+    ranges = {}
+    for (_, domain), files in groups.items() if rows else ():
+        found = sorted({rows[printable(f)][2] for f in files if printable(f) in rows} - {None})
+        if len(found) > 1:
+            raise InputError(f"manifest {manifest}: low and high of domain {printable(domain)} are "
+                             f"{found[0]} and {found[1]}; expected the same in all rows that have "
+                             "them; put it right, or delete it to split anew")
+        ranges |= {domain: found[0]} if found else {}
+    return ranges
+
+
+def settle_range(images, facts, mine, read, size, progress, value_range):
+    """Have all files of a domain of more than 8 bits read by one range, in images and facts;
+    returns it, None where there are none. mine: the domain's entries of the plan; value_range: None
+    where it is to be found from the files."""
+    used = [found for found, entry in zip(facts, mine) if entry[1] != UNLISTED]
+    spans = [found["values"] for found in used if "values" in found]
+    if spans:
+        value_range = value_range or find_range(spans)
+        rescale(images, facts, [entry[2] for entry in mine], read, size, value_range, progress)
+        return value_range
+
+
+def decode_domains(source, entries, names, size, folder, progress, data, strict, known):
+    """Decode every entry of a plan: ({domain: images in the order of the splits}, facts, notes,
+    {domain: range of values}). known: ranges that are not to be found."""
+    arrays, tables, notes, ranges = {}, [], [], {}
     for k, domain in enumerate(sorted(names)):
         mine = [e for e in entries if e[0] == domain]
-        images, facts = decode_all([e[2] for e in mine], source.read, size, folder, f"{k}.decoded", progress.add)
+        ends, files = known.get(domain), [e[2] for e in mine]
+        images, facts = decode_all(files, source.read, size, folder, f"{k}.decoded", progress.add,
+                                   ends)
+        ends = settle_range(images, facts, mine, source.read, size, progress, ends)
+        ranges |= {domain: ends} if ends else {}
         facts = pd.DataFrame(facts, columns=FACTS).assign(domain=domain, split=[e[1] for e in mine])
         facts.loc[(facts.split == UNLISTED) & (facts.reason == ""), "reason"] = NO_IMAGE[1]
         facts.loc[facts.split == UNLISTED, "split"] = ""
@@ -96,7 +137,7 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict)
         notes += told
         arrays[domain] = reorder(arrays[domain], order, folder, f"{k}.ordered")
         tables[k] = pd.concat([facts[facts.reason == ""].iloc[order], facts[facts.reason != ""]])
-    return arrays, pd.concat(tables, ignore_index=True), notes
+    return arrays, pd.concat(tables, ignore_index=True), notes, ranges
 
 
 def settle(facts, images, domain, data):

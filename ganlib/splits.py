@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from ganlib.faces import SPLITS
 from ganlib.files import InputError, printable, write_atomic
 from ganlib.progress import Progress
+from ganlib.ranges import check_range, is_wide
 
 HELD_OUT = 0.1      # share of a domain that goes into each split that is missing
 HASH_BITS = 8       # of 64 in which the perceptual hashes of near-duplicates may differ ...
@@ -99,8 +100,9 @@ def assign(digests, groups, missing):
 
 
 def read_manifest(path, files, strict=True):
-    """{file as it is printed: (sha256, split)} of a manifest, None where there is none. InputError where it cannot be used,
-    or, if strict, has files that are not there."""
+    """{file as it is printed: (sha256, split, range)} of a manifest, None where there is none; the
+    range of values (low, high) is None for a file that has none. InputError where it cannot be
+    used, or, if strict, has files that are not there."""
     if path is None or not path.exists():
         return None
     again = "put it right, or delete it to split anew"
@@ -108,14 +110,16 @@ def read_manifest(path, files, strict=True):
         if not path.is_file():
             raise ValueError("not a regular file")      # a pipe would be read forever
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        rows = dict(zip(table["file"], zip(table["sha256"], table["split"])))
+        low, high = [table.get(name, [""] * len(table)) for name in ("low", "high")]
+        ranges = map(read_range, low, high)
+        rows = dict(zip(table["file"], zip(table["sha256"], table["split"], ranges)))
     except (KeyError, ValueError, OSError) as error:
         raise InputError(f"manifest {path}: expected a CSV with the columns file, sha256, split "
                          f"({printable(error)}); {again}") from None
     if not rows:
         raise InputError(f"manifest {path}: no row in it; {again}")
     there = set(map(printable, files))
-    for file, (_, split) in rows.items():
+    for file, (_, split, _) in rows.items():
         if split not in SPLITS:
             raise InputError(f"manifest {path}: split {split!r} of {file}, expected one of {SPLITS}; {again}")
         if strict and file not in there:
@@ -124,10 +128,26 @@ def read_manifest(path, files, strict=True):
     return {file: row for file, row in rows.items() if file in there}
 
 
-def write_manifest(path, facts):
-    """Write down which file is in which split, with its sha256; a note where that cannot be done."""
-    text = io.StringIO()
-    facts[facts.reason == ""][["file", "sha256", "split"]].to_csv(text, index=False)
+def read_range(low, high):
+    """(low, high) of two texts of a manifest, None for empty ones; ValueError for no range."""
+    if low == high == "":
+        return None
+    if ends := check_range([float(low), float(high)]):
+        return ends
+    raise ValueError(f"low {low}, high {high}: no range")
+
+
+def write_manifest(path, facts, ranges):
+    """Write down which file is in which split, with its sha256, and for files of more than 8 bits
+    the range of values of their domain (see ranges); a note where that cannot be done."""
+    text, used = io.StringIO(), facts[facts.reason == ""]
+    table = used[["file", "sha256", "split"]]
+    if ranges:
+        kinds = zip(used.domain, used["mode"])
+        ends = [ranges[domain] if is_wide(mode) else ("", "") for domain, mode in kinds]
+        low, high = zip(*ends)
+        table = table.assign(low=list(map(str, low)), high=list(map(str, high)))
+    table.to_csv(text, index=False)
     try:
         write_atomic(path, text.getvalue())
     except (OSError, InputError) as error:

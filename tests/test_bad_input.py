@@ -15,6 +15,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from tiffs import write_tiff
 
 from ganlib import InputError, decode, sources
 from ganlib.data import load_domains
@@ -25,6 +26,9 @@ from ganlib.files import printable
 KINDS = {"jpg": ("JPEG", {}), "jpeg": ("JPEG", {"progressive": True}), "png": ("PNG", {}), "webp": ("WEBP", {}), "gif": ("GIF", {}),
          "bmp": ("BMP", {}), "tif": ("TIFF", {}), "tiff": ("TIFF", {"compression": "tiff_lzw"}), "ppm": ("PPM", {}),
          "jp2": ("JPEG2000", {})}
+RAMP = np.linspace(0, 1, 48 * 48).reshape(48, 48)
+DEEP = {"real.tif": write_tiff(RAMP.astype("f4")),
+        "deep.tif": write_tiff((RAMP * 4095).astype("i2"), 0, ">", deflate=True)}
 MUTANTS = 110   # of each kind
 CHILD = """
 import json, sys
@@ -63,16 +67,18 @@ def mutate(content, rng):
 
 def test_a_thousand_mutants_are_read_or_reported(tmp_path):
     rng, face = random.Random(0), Image.fromarray(draw_faces("anime", 1, 48)[0][0])
+    files = {ending: io.BytesIO() for ending in KINDS}
     for ending, (kind, options) in KINDS.items():
-        file = io.BytesIO()
-        face.save(file, kind, **options)
+        face.save(files[ending], kind, **options)
+    contents = {ending: file.getvalue() for ending, file in files.items()} | DEEP
+    for ending, content in contents.items():
         for i in range(MUTANTS):
-            (tmp_path / f"{i:04}.{ending}").write_bytes(mutate(file.getvalue(), rng))
+            (tmp_path / f"{i:04}.{ending}").write_bytes(mutate(content, rng))
     child = subprocess.run([sys.executable, "-W", "error::ResourceWarning", "-c", CHILD, tmp_path], capture_output=True, text=True,
                            timeout=240)     # a process of its own: a decoder that crashes or hangs is found out
     assert child.returncode == 0, child.stderr[-2000:]
     facts, refused = json.loads(child.stdout)
-    assert len(facts) == MUTANTS * len(KINDS) and not refused
+    assert len(facts) == MUTANTS * len(contents) and not refused
     for name, shape, reason in facts:
         assert (shape == [3, 32, 32, "uint8"] and reason == "") or (shape is None and reason and "\n" not in reason), name
         assert " at 0x" not in reason and len(reason) <= 200, name
@@ -117,9 +123,52 @@ def palette():
     return file.getvalue()
 
 
+def with_chunk(name, data, crc=0):
+    """A PNG with one more chunk before its pixels; crc: what its checksum is wrong by."""
+    chunk = len(data).to_bytes(4) + name + data + ((zlib.crc32(name + data) ^ crc)).to_bytes(4)
+    return encoded()[:33] + chunk + encoded()[33:]
+
+
+def oriented(number, kind="PNG"):
+    """An image whose left half is black, with an EXIF orientation."""
+    image, exif = Image.new("RGB", (24, 24), "white"), Image.Exif()
+    image.paste("black", (0, 0, 12, 24))
+    exif[0x0112] = number
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+TEXT_TURN = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\2\0\2\0\0\0" + b"6\0\0\0" + bytes(4)   # a text
+JUNK, LEFT_OUT = "its EXIF is broken, not turned", "broken or too large texts in it, left out"
+NO_TURN = "its EXIF has an orientation that is none, not turned"
 READ = {    # content, the colour of its upper left corner, what is remarked
     "cmyk.jpg": (encoded("CMYK", (0, 255, 255, 0), kind="JPEG", quality=95), (254, 0, 0), ""),
-    "sixteen_bits.png": (encoded("I;16", 257 * 60), (60, 60, 60), ""),
+    "sixteen_bits.png": (encoded("I;16", 257 * 160), (160, 160, 160), ""),
+    "exif_junk.png": (encoded(exif=b"Exif\0\0junk"), (10, 120, 230), JUNK),
+    "exif_junk.webp": (encoded(kind="WEBP", lossless=True, exif=b"Exif\0\0junk"), (10, 120, 230),
+                       JUNK),
+    "exif_junk.jpg": (encoded(kind="JPEG", quality=95, exif=b"Exif\0\0junk"), (10, 120, 230), JUNK),
+    "exif_cut.webp": (encoded(kind="WEBP", lossless=True, exif=b"Exif\0\0MM\0"), (10, 120, 230),
+                      JUNK),
+    "exif_far.png": (encoded(exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"), (10, 120, 230), ""),
+    "exif_chunk.png": (with_chunk(b"eXIf", b"junk"), (10, 120, 230), JUNK),
+    "exif_text.png": (with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nno hex\n"),
+                      (10, 120, 230), JUNK),
+    "turned_0.png": (oriented(0), (0, 0, 0), ""), "turned_9.png": (oriented(9), (0, 0, 0), NO_TURN),
+    "turned_text.png": (encoded(exif=TEXT_TURN), (10, 120, 230), NO_TURN),
+    "turned_9.tif": (oriented(9, "TIFF"), (0, 0, 0), NO_TURN),
+    "turned_2.webp": (oriented(2, "WEBP"), (255, 255, 255), "turned as its EXIF says"),
+    "turned_2.tif": (oriented(2, "TIFF"), (255, 255, 255), "turned as its EXIF says"),
+    "profile_junk.png": (encoded(icc_profile=b"junk"), (10, 120, 230), ""),
+    "profile_chunk.png": (with_chunk(b"iCCP", b"junk"), (10, 120, 230), LEFT_OUT),
+    "text_sum.png": (with_chunk(b"tEXt", b"a\0b", crc=1), (10, 120, 230), LEFT_OUT),
+    "text_method.png": (with_chunk(b"zTXt", b"a\0\x09junk"), (10, 120, 230), LEFT_OUT),
+    "text_huge.png": (with_chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(10**7))),
+                      (10, 120, 230), LEFT_OUT),
+    "gamma_cut.png": (with_chunk(b"gAMA", b""), (10, 120, 230), LEFT_OUT),
+    "moving_cut.png": (with_chunk(b"acTL", b"a"), (10, 120, 230), LEFT_OUT),
+    "xmp_junk.jpg": (encoded(kind="JPEG", quality=95, xmp=b"\xffjunk"), (10, 120, 230), ""),
     "palette.png": (palette(), (255, 255, 255), "transparent, laid on white"),
     "moving.gif": (moving(), (255, 0, 0), "first of 2 frames"),
     "turned.jpg": (turned(), (0, 0, 0), "turned as its EXIF says"),
@@ -129,13 +178,14 @@ READ = {    # content, the colour of its upper left corner, what is remarked
     "text.txt": (encoded(), (10, 120, 230), ""),
     "wide.png": (encoded(size=(3000, 1)), (10, 120, 230), ""),
     "grey_alpha.png": (encoded("LA", (90, 255)), (90, 90, 90), ""),
-    "not_a_number.tif": (encoded("F", float("nan"), kind="TIFF"), (0, 0, 0), ""),
     "Größe 画像 🙂.png": (encoded(), (10, 120, 230), ""),
     "two\nlines.png": (encoded(), (10, 120, 230), ""),
     "<img src=x onerror=alert(1)>.png": (encoded(), (10, 120, 230), ""),
     b"\xff\xfe.png": (encoded(), (10, 120, 230), ""),
 }
 REFUSED = {     # content, what the reason says
+    "not_a_number.tif": (encoded("F", float("nan"), kind="TIFF"), "no value in it is a finite"),
+    "five.tif": (write_tiff(np.ones((9, 9, 5), "u2")), "a TIFF of 5 channels of 16 bits"),
     "empty.png": (b"", "empty"), "zeros.jpg": (bytes(5000), "no image (JPEG"), "text.png": (b"hello\nworld", "no image (JPEG"),
     "cut.png": (encoded(size=(60, 60))[:80], ""), "cut.jpg": (encoded(kind="JPEG", size=(200, 200))[:-300], "truncated"),
     "bomb.png": (png_of_size(30000, 30000), "exceeds limit"), "no_width.png": (png_of_size(0, 5), ""),
