@@ -130,7 +130,9 @@ class Judge:
     def score(self, out):
         """All scores of a set of translations: {name: {"value", "low", "high"}}, an interval of 95 % each.
 
-        out: what translate gives for this judge's pair. A score that so few images do not allow is left out.
+        out: what translate gives for this judge's pair. A score that so few images do not allow is
+        left out; low and high are None where they allow no interval. How often intervals hold is in
+        docs/statistics.md.
         """
         scores = {}
         with Progress("scoring", 2 * len(self.extractors) + 4, unit="parts") as progress:
@@ -139,16 +141,19 @@ class Judge:
                 for name, extractor in self.extractors.items():
                     found = extractor.look(fake)
                     found = found[0] if name == "probe" else found
-                    for measure, value, error in realism(found, self.features[name, side]):
-                        scores[f"{measure}_{name}_{side}"] = interval(value, error, *BOUNDS.get(measure, ()))
+                    for measure, *score in realism(found, self.features[name, side]):
+                        bounds = BOUNDS.get(measure, ())
+                        scores[f"{measure}_{name}_{side}"] = as_score(*score, *bounds)
                     progress.add()
-                found = metrics.sliced_wasserstein(to_float(fake), to_float(real), SEED, with_error=True)
-                scores[f"swd_{side}"] = interval(found["mean"], found["error"], 0)
+                fake, real = to_float(fake), to_float(real)
+                found = metrics.sliced_wasserstein(fake, real, SEED, with_error=True)
+                scores[f"swd_{side}"] = as_score(*symmetric(found["mean"], found["error"]), 0)
                 progress.add()
             for way in WAYS:
                 table = self.by_image(out, way).drop(columns="nearest")
-                scores |= {f"{name}_{way}": interval(*metrics.mean_error(torch.tensor(table[name]), SEED)) for name in table
-                           if table[name].notna().any()}
+                for name in table.columns[table.notna().any()]:
+                    values = torch.tensor(table[name])
+                    scores[f"{name}_{way}"] = as_score(*metrics.mean_interval(values))
                 progress.add()
         order = {name: i for i, name in enumerate(SCORES)}
         return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
@@ -200,19 +205,20 @@ class Judge:
         n = {side: len(getattr(self.pair, side)) for side in "ab"}
         common = {"version": VERSION, "n": n, "split": self.split, "resolution": list(self.pair.a.shape[-2:]), "data": self.images.fingerprint[:16],
                   "filter": "drawn at this size" if self.images.drawn else "Lanczos, antialiased (Pillow)", "seed": SEED}
-        half, boot = min(n.values()) // 2, f"95 %: 1.96 standard errors, bootstrap over images, {metrics.RESAMPLES} resamples"
-        found = {}
+        half, found = min(n.values()) // 2, {}
         for name, extractor in self.extractors.items():
             by = common | {"extractor": getattr(extractor, "name", f"probe, {getattr(extractor, 'objective', '')}"), "hash": extractor.hash,
                            "pixels": "8 bits, rounded"}
             found |= {f"kid_{name}": by | {"subset_size": half, "subsets": metrics.KID_SUBSETS, "kernel": "cubic, unbiased",
-                                           "interval": "95 %: 1.96 deviations over subsets of half the images"},
-                      f"fid_{name}": by | {"interval": boot}}
-            found |= {f"{m}_{name}": by | {"neighbour": metrics.NEIGHBOUR, "interval": boot + ", and no less than a share of n images has"} for m in ("precision", "recall")}
+                                           "interval": "95 %: U-statistic's variance, Student's t"},
+                      f"fid_{name}": by | {"interval": said(FID_PART)}}
+            shares = {"neighbour": metrics.NEIGHBOUR,
+                      "interval": said(SHARE_PART) + ", and no less than a share of n images has"}
+            found |= {f"{measure}_{name}": by | shares for measure in ("precision", "recall")}
         found["swd"] = common | {"patches": f"{metrics.PER_IMAGE} an image and level, {metrics.PATCH}x{metrics.PATCH}",
                                  "directions": metrics.DIRECTIONS, "scale": "of the real images", "pixels": "8 bits, rounded",
                                  "interval": f"95 %: 1.96 standard errors, bootstrap over images, {metrics.SWD_RESAMPLES} resamples"}
-        per_image = common | {"interval": "95 %: 1.96 standard errors, bootstrap over images, 1000 resamples"}
+        per_image = common | {"interval": "95 % of a mean over images: Student's t"}
         by_probe = per_image | {"extractor": f"probe, {self.probe.objective}", "hash": self.probe.hash}
         found |= {"cycle": per_image, "content": by_probe}
         if self.images.drawn:
@@ -236,27 +242,58 @@ WHAT = {    # of a family of scores: formula, range, which way is better; _a and
             "more is better",
     "perceptual": "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller is better"}
 BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
+FID_PART, SHARE_PART = 0.75, 0.5    # of the images in a subset: for FID; for precision and recall
+
+
+def said(part):
+    """How an interval over subsets of `part` of the images is taken, for a protocol."""
+    return ("95 % of what as many images give on average: 1.96 standard errors, "
+            f"{metrics.RESAMPLES} subsets of {part:.0%} of the images")
 
 
 def realism(fake, real):
-    """(measure, value, standard error) of each realism measure of two feature sets that their sizes allow."""
-    found = []
-    if min(len(fake), len(real)) >= 4:
+    """(measure, value, low, high) of each realism measure of two feature sets that their sizes
+    allow; low and high are NaN where they allow no interval."""
+    found, least = [], min(len(fake), len(real))
+    if least >= 4:
         found.append(("kid", *metrics.kid(fake, real, SEED)))
-    if min(len(fake), len(real)) >= 2:
-        found.append(("fid", metrics.fid(fake, real), float(metrics.bootstrap(metrics.fid, fake, real, SEED)[0])))
-    if min(len(fake), len(real)) > metrics.NEIGHBOUR + 1:
-        values, errors = metrics.precision_recall(fake, real), metrics.bootstrap(metrics.precision_recall, fake, real, SEED)
-        shares = [(value * len(s) + 2) / (len(s) + 4) for value, s in zip(values, (fake, real))]    # Agresti and Coull 1998: never 0 or 1
-        least = [(share * (1 - share) / (len(s) + 4)) ** 0.5 for share, s in zip(shares, (fake, real))]
-        found += [(name, value, max(float(error), low)) for name, value, error, low in zip(("precision", "recall"), values, errors, least)]
+    if least >= 2:
+        error = math.nan
+        if least >= 3:
+            error = metrics.subsample(metrics.fid, fake, real, FID_PART, SEED).item()
+        found.append(("fid", *symmetric(metrics.fid(fake, real), error)))
+    if least > metrics.NEIGHBOUR + 1:
+        values, errors = metrics.precision_recall(fake, real), (math.nan, math.nan)
+        if round(SHARE_PART * least) > metrics.NEIGHBOUR + 1:
+            errors = metrics.subsample(metrics.precision_recall, fake, real, SHARE_PART, SEED)
+        for i, (name, images) in enumerate({"precision": fake, "recall": real}.items()):
+            error = max(float(errors[i]), share_error(values[i], len(images)))
+            found.append((name, *symmetric(values[i], error)))
     return found
 
 
-def interval(value, error, least=-float("inf"), most=float("inf")):
-    """A score with its interval of 95 %, kept within what is possible."""
-    low, high = max(least, value - 1.96 * error), min(most, value + 1.96 * error)
-    return {"value": round(value, 5), "low": round(low, 5), "high": round(high, 5)}
+def share_error(share, n):
+    """The least standard error of a share of n images: Agresti and Coull's (1998), never 0."""
+    share = (share * n + 2) / (n + 4)
+    return (share * (1 - share) / (n + 4)) ** 0.5
+
+
+def symmetric(value, error):
+    """A value with its interval of 95 %, 1.96 standard errors to both sides."""
+    return value, value - 1.96 * error, value + 1.96 * error
+
+
+def as_score(value, low, high, least=-math.inf, most=math.inf):
+    """A score as metrics.json has it: rounded, its interval within what can be, None for NaN."""
+    ends = max(low, least), min(high, most)
+    low, high = [None if math.isnan(end) else round(end, 5) for end in ends]
+    return {"value": round(value, 5), "low": low, "high": high}
+
+
+def show_score(score):
+    """A score with its interval as a text, "0.52 [0.40, 0.64]"; "0.52" where it has none."""
+    text = f"{score['value']:.2f}"
+    return text if score["low"] is None else f"{text} [{score['low']:.2f}, {score['high']:.2f}]"
 
 
 def family(name):

@@ -1,29 +1,84 @@
 """Measures that hold between models, since no network of theirs is in them: distances of two sets of images or features,
 each with how far it would move with other images. See judge for which sets are measured."""
 
+import math
+
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256       # patch side; patches an image and level; projections
 KID_SUBSETS, RESAMPLES, SWD_RESAMPLES, SWD_RESAMPLED_DIRECTIONS = 100, 100, 50, 16
 NEIGHBOUR = 3                                   # the ball of a real image reaches to this neighbour (precision and recall)
+TINY = 1e-12                                    # instead of a divisor 0, where all images are equal
 WINDOW = 11                                     # pixels a side of SSIM's window
 
 
 def kid(x, y, seed=0):
     """Kernel Inception distance of two feature sets (Binkowski et al. 2018, 1801.01401): cubic kernel, unbiased, so
-    it may be a little below 0. x (N, d), y (M, d) -> (value, its standard error).
+    it may be a little below 0. x (N, d), y (M, d) -> (value, low, high), as kid_interval has it.
 
-    By torch-fidelity, over 100 subsets of half the smaller set. The deviation over halves drawn without replacement is the
-    standard error of the whole (delete-half jackknife: Shao and Wu 1989) for sets of one size; where one is larger, and near a
-    KID of 0, it is too wide, up to twice. Raises ValueError for fewer than 4 images.
+    By torch-fidelity: the mean over 100 subsets of half the smaller set. ValueError for fewer than
+    4 images.
     """
     from torch_fidelity.metric_kid import kid_features_to_metric     # half a second to import
     half = min(len(x), len(y)) // 2
     if half < 2:
         raise ValueError(f"KID of {len(x)} and {len(y)} images: expected 4 or more of each")
     found = kid_features_to_metric(x.cpu(), y.cpu(), kid_subsets=KID_SUBSETS, kid_subset_size=half, rng_seed=seed, verbose=False)
-    return found["kernel_inception_distance_mean"], found["kernel_inception_distance_std"]
+    value = found["kernel_inception_distance_mean"]
+    drawn = found["kernel_inception_distance_std"] ** 2 / KID_SUBSETS
+    return (value, *kid_interval(x, y, value, drawn))
+
+
+def kid_interval(x, y, value, drawn=0.0):
+    """Interval of 95 % of the KID `value` of x (N, d) and y (M, d): (low, high). drawn: what drawing
+    subsets adds to its variance.
+
+    A part of the variance is there at a true KID of 0 too, another one grows with the true KID. So,
+    as Wilson (1927) has it for a share, the interval holds each KID that the value is not too far
+    from by the variance at that KID: (value - kid)^2 <= t^2 (second + slope * kid). t is Student's
+    for a fifth of the images, since the variance is itself estimated (chosen by simulation:
+    docs/statistics.md).
+    """
+    first, second, bias = kid_variance(x, y)
+    second, above = second + drawn, max(value, 0.0)
+    rough = first / max(above + bias, TINY)     # never below 0; too small where the KID is small
+    sharp = (first - 2 * second) / max(above, 2 * second**0.5, TINY)    # right; unsteady there
+    slope = max(rough, sharp)
+    reach = float(stats.t.ppf(0.975, min(len(x), len(y)) / 5))
+    lean = reach**2 * slope / 2
+    half = (lean**2 + reach**2 * (slope * above + second)) ** 0.5
+    return value + lean - half, value + lean + half
+
+
+def kid_variance(x, y):
+    """The parts of the variance of an unbiased KID of x (N, d) and y (M, d): (first, second, bias).
+
+    KID is a U-statistic (Hoeffding 1948; Bounliphone et al. 2016, 1511.04581). second: the unbiased
+    variance of its part of pairs, all there is where both distributions are equal. first: the
+    variance of its part of single images, by the means of their kernels, which on average holds
+    `second` twice on top. bias: by how much KID with the diagonals would be larger.
+    """
+    x, y, n, m = x.double().cpu(), y.double().cpu(), len(x), len(y)
+    xx, yy, xy = [(a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    own = [kernel.diagonal().mean() for kernel in (xx, yy)]
+    rows = [kernel.fill_diagonal_(0).sum(1) / (len(kernel) - 1) for kernel in (xx, yy)]
+    first = 4 * ((rows[0] - xy.mean(1)).var() / n + (rows[1] - xy.mean(0)).var() / m)
+    bias = sum((mine - row.mean()) / len(row) for mine, row in zip(own, rows))
+    cross = xy - xy.mean(1, keepdim=True) - xy.mean(0) + xy.mean()
+    cross = cross.square().sum() / ((n - 1) * (m - 1))
+    second = 4 * cross / (n * m)
+    second += 2 * (centred_square(xx) / (n * (n - 1)) + centred_square(yy) / (m * (m - 1)))
+    return float(first), float(second), float(bias)
+
+
+def centred_square(kernel):
+    """Unbiased mean square of a kernel that is centred in both arguments, from its matrix (N, N) of
+    diagonal 0 (U-centring: Szekely and Rizzo 2014, 1310.2926, section 3)."""
+    n, rows = len(kernel), kernel.sum(1)
+    centred = kernel - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
+    return centred.fill_diagonal_(0).square().sum() / (n * (n - 3))
 
 
 def fid(x, y):
@@ -73,18 +128,31 @@ def spread(n, most):
     return torch.linspace(0, n - 1, min(n, most)).round().long()
 
 
-def bootstrap(measure, x, y, seed=0):
-    """Standard errors of measure(x, y), a number or several, with both sets resampled RESAMPLES times. -> (k,) tensor."""
-    rng = torch.Generator().manual_seed(seed)
-    drawn = [[s[torch.randint(len(s), (len(s),), generator=rng)] for s in (x, y)] for _ in range(RESAMPLES)]
-    return torch.tensor([measure(*sets) for sets in drawn], dtype=torch.float64).reshape(RESAMPLES, -1).std(0)
+def subsample(measure, x, y, part, seed=0):
+    """Standard errors of measure(x, y), a number or several -> (k,) tensor: its deviations over
+    RESAMPLES subsets, each `part` of both sets, drawn without replacement (delete-d jackknife: Shao
+    and Wu 1989).
+
+    Not a bootstrap: images that come up twice change these measures more than other images would.
+    """
+    rng, found = torch.Generator().manual_seed(seed), []
+    kept = [round(part * len(s)) for s in (x, y)]
+    for _ in range(RESAMPLES):
+        chosen = [torch.randperm(len(s), generator=rng)[:k] for s, k in zip((x, y), kept)]
+        found.append(measure(x[chosen[0]], y[chosen[1]]))
+    scale = (min(kept) / (min(len(x), len(y)) - min(kept))) ** 0.5
+    return scale * torch.tensor(found, dtype=torch.float64).reshape(RESAMPLES, -1).std(0)
 
 
-def mean_error(values, seed=0):
-    """Mean of a value an image (N,), NaN left out, and its standard error by bootstrap over images."""
+def mean_interval(values):
+    """Mean of a value an image (N,), NaN left out -> (value, low, high), an interval of 95 % by
+    Student's t; NaN for one image."""
     values = values.double()[~torch.isnan(values)]
-    drawn = torch.randint(len(values), (1000, len(values)), generator=torch.Generator().manual_seed(seed))
-    return float(values.mean()), float(values[drawn].mean(1).std())
+    mean, half = float(values.mean()), math.nan
+    if len(values) > 1:
+        reach = float(stats.t.ppf(0.975, len(values) - 1))
+        half = reach * float(values.std()) / len(values) ** 0.5
+    return mean, mean - half, mean + half
 
 
 def sliced_wasserstein(x, y, seed=0, with_error=False):
@@ -93,7 +161,8 @@ def sliced_wasserstein(x, y, seed=0, with_error=False):
     x, y: (N, C, H, W) in [-1, 1], of the larger set as many as of the smaller, evenly spaced. -> {side of the level: distance * 1000,
     ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels. y is the set to be
     like: its channels' means and deviations are the scale for both. Values depend on N: compare equal N only.
-    with_error adds "error", the standard error of the mean by bootstrap over images, on fewer directions.
+    with_error adds "error", the standard error of the mean by bootstrap over images, on fewer
+    directions; NaN for one image.
     """
     n = min(len(x), len(y))
     x, y = [images[spread(len(images), n)] for images in (x, y)]
@@ -111,7 +180,9 @@ def sliced_wasserstein(x, y, seed=0, with_error=False):
         if with_error:
             moved += resampled_wasserstein(*[p[:, :SWD_RESAMPLED_DIRECTIONS] for p in projected], *weights)
     result["mean"] = sum(result.values()) / len(result)
-    return result | ({"error": 1000 * float((moved / (len(result) - 1)).std())} if with_error else {})
+    if with_error:
+        result["error"] = 1000 * float((moved / (len(result) - 1)).std()) if n > 1 else math.nan
+    return result
 
 
 def resample_weights(n, seed):

@@ -171,20 +171,6 @@ def test_nothing_depends_on_the_order(judge):
         assert abs(one[name]["value"] - two[name]["value"]) <= margin, name
 
 
-def test_intervals_hold_the_value_that_more_images_give():
-    """Of 40 samples of 60 from one distribution, the interval of KID and of a mean holds the true value in most."""
-    rng = torch.Generator().manual_seed(0)
-    x, y = torch.randn(20_000, 8, generator=rng), torch.randn(20_000, 8, generator=rng) + 0.4
-    true, hits = metrics.kid(x[:1500], y[:1500])[0], {"kid": 0, "mean": 0}
-    for i in range(40):
-        part = slice(60 * i, 60 * i + 60)
-        value, error = metrics.kid(x[part], y[part])
-        hits["kid"] += abs(value - true) < 1.96 * error
-        value, error = metrics.mean_error(x[part, 0])
-        hits["mean"] += abs(value) < 1.96 * error
-    assert 33 <= hits["kid"] <= 40 and 33 <= hits["mean"] <= 40, hits
-
-
 def test_interval_of_the_patch_distance_shrinks_with_the_images(known):
     a, b = map(to_float, known.train)
     errors = [metrics.sliced_wasserstein(a[:n], b[:n], with_error=True)["error"] for n in (20, 80, 300)]
@@ -199,7 +185,9 @@ def test_too_few_images_leave_scores_out_and_break_nothing(monkeypatch):
     assert "kid_probe_a" not in scores and "precision_probe_a" not in scores and scores["fid_probe_a"]["value"] > 0
     json.dumps(scores, allow_nan=False), json.dumps(judge.protocols(), allow_nan=False)
     one = Judge(few, limit=1)
-    assert {"content_ab", "cycle_ab", "swd_a"} <= set(one.score(one.landmarks()["untranslated"]))
+    scores = one.score(one.landmarks()["untranslated"])
+    assert {"content_ab", "cycle_ab", "swd_a"} <= set(scores)
+    assert all(score["low"] is score["high"] is None for score in scores.values()), "of one image nobody knows"
 
 
 def test_every_score_has_its_protocol_and_its_limits(judge):
