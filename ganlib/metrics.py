@@ -32,8 +32,8 @@ def kid(x, y, seed=0):
 
 
 def kid_interval(x, y, value, drawn=0.0):
-    """Interval of 95 % of the KID `value` of x (N, d) and y (M, d): (low, high). drawn: what drawing
-    subsets adds to its variance.
+    """Interval of 95 % of the KID `value` of x (N, d) and y (M, d): (low, high). drawn: how much
+    drawing subsets adds to its variance.
 
     A part of the variance is there at a true KID of 0 too, another one grows with the true KID. So,
     as Wilson (1927) has it for a share, the interval holds each KID that the value is not too far
