@@ -79,7 +79,7 @@ class TrainConfig:
             if field.default is not MISSING and field.name != "image_size":
                 check_value(field.name, getattr(self, field.name), field.default)
         if len(self.image_size) != 2 or any(type(side) is not int or not 1 <= side < MOST for side in self.image_size):
-            raise InputError(f"image_size {shown(self.image_size)}: expected one whole number of pixels, or height and width")
+            raise InputError(f"image_size {shown(self.image_size)}: expected one whole number of pixels, or height and width, for instance [48, 64]")
         for name, choices in [("arch", ARCHS), ("recipe", tuple(RECIPES)), ("init", ("normal", "torch")),
                               ("precision", ("auto", "float32", "bfloat16"))]:
             if getattr(self, name) not in choices:
@@ -152,7 +152,9 @@ def parse_yaml(text):
     try:
         return yaml.load(text, Loader=PlainLoader)
     except Exception as error:  # PyYAML raises nearly anything for odd texts: a RecursionError, an AttributeError
-        raise ValueError(printable(" ".join(str(error).split()))[:100] or type(error).__name__) from None
+        mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(line + printable(" ".join(said.split()))[:100] or type(error).__name__) from None
 
 
 def read_yaml(path):
@@ -160,7 +162,8 @@ def read_yaml(path):
     try:
         return parse_yaml(expand(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a YAML file that can be read ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: not a YAML file that can be read ({reason})") from None
 
 
 def shown(value):
@@ -259,7 +262,7 @@ def check_pieces(batch_size, accumulate, processes=1):
             raise InputError(f"{name} {shown(n)}: expected a whole number, 1 or more")
     if batch_size % (accumulate * processes):
         pieces = f"accumulate {accumulate}" + (f" and {processes} processes" if processes > 1 else "")
-        raise InputError(f"{pieces}: expected whole numbers that together divide the batch of {batch_size} pairs")
+        raise InputError(f"{pieces}: expected whole numbers that together divide the batch of {batch_size} pairs; or set another batch_size")
 
 
 def claim_run_folder(folder, cfg, fingerprint):

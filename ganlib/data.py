@@ -73,7 +73,7 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     """
     size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
     if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-        raise InputError(f"image_size {shown(image_size)}: expected one whole number of pixels, or height and width")
+        raise InputError(f"image_size {shown(image_size)}: expected one whole number of pixels, or height and width, for instance [48, 64]")
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"image_size {shown(image_size)}: expected {MAX_PIXELS:,} pixels at most")
     if type(seed) is not int or not 0 <= seed < MOST:

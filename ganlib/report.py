@@ -175,7 +175,11 @@ def tell(name):
 
 def default_parameters(notebook):
     """{name: value} of a notebook's cell tagged `parameters`."""
-    return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
+    try:
+        return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
+    except Exception as error:      # papermill and nbformat raise nearly anything for a file that is no notebook
+        raise InputError(f"{notebook.name}: its parameters cannot be read ({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
+                         "cell tagged `parameters` sets each to a plain value") from None
 
 
 def run(entries, out, title, resume, asked):

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import nullcontext, suppress
 from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -341,10 +342,10 @@ def main(arguments=None):
     try:
         job = read_job(options.config)
         device = join_processes()
-        try:
-            data = load_domains(**job["data"] | check_parameters(job["data"]))
-        except TypeError as error:
-            raise InputError(f"{options.config}: data: {str(error).split('() ')[-1]}") from None
+        if unknown := [name for name in job["data"] if name not in signature(load_domains).parameters]:
+            known = ", ".join(signature(load_domains).parameters)
+            raise InputError(f"{options.config}: data: {printable(unknown[0])[:100]}: no such parameter; there are {known}")
+        data = load_domains(**job["data"] | check_parameters(job["data"]))
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
         if is_finished(folder) and job["resume"]:
             claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's

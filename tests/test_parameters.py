@@ -175,3 +175,16 @@ def test_report_settings_take_a_name_that_looks_like_something_else(tmp_path):
     (tmp_path / "mine.yaml").write_text("notebooks: [02_cyclegan]\ncommon: {domain_a: no, data: 2024-01-01, runs: 007, lr: 5e-4, resume: off}", encoding="utf-8")
     assert plan(tmp_path / "mine.yaml", {})[0]["parameters"] == {"domain_a": "no", "data": "2024-01-01", "runs": "007", "lr": 5e-4, "resume": False}
     assert read_yaml(NOTEBOOKS.parent / "reports/full.yaml")["common"]["steps"] == 20_000
+
+
+@pytest.mark.parametrize("content", ["no notebook", None, "lr = 2 * 1e-4", "lr = [1, 2", "lr = other"])
+def test_notebook_whose_parameters_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "mine.ipynb"
+    if content and content.startswith("lr"):
+        cell = nbformat.v4.new_code_cell(content, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}}), path)
+    elif content:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="^mine.ipynb: its parameters cannot be read .*; expected a notebook whose cell tagged `parameters`") as told:
+        default_parameters(path)
+    assert str(told.value).isprintable()

@@ -32,8 +32,9 @@ def check_divisible(net, size, n_down):
     """Raise InputError unless H and W can be halved n_down times and leave 2 pixels or more a side."""
     factor = 2**n_down
     if any(side % factor or side < 2 * factor for side in size):
+        near = "x".join(str(max(2 * factor, side // factor * factor)) for side in size)
         raise InputError(f"image size {size[0]}x{size[1]}: {type(net).__name__} needs a height and a width that are "
-                         f"multiples of {factor}, {2 * factor} or more")
+                         f"multiples of {factor}, {2 * factor} or more; set image_size to {near}, for instance")
 
 
 def init_normal(net, std=0.02):
