@@ -18,7 +18,7 @@ from ganlib.decode import FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
 from ganlib.files import InputError, expand
 from ganlib.progress import Progress
-from ganlib.ranges import FULL, check_value_range
+from ganlib.ranges import FULL, check_value_range, to_lists
 from ganlib.reading import read_files
 
 
@@ -100,13 +100,6 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
     return images._replace(loaded={"data": data, "image_size": list(size), "domain_a": domain_a, "builtin_a": builtin_a, "builtin_b": builtin_b,
                                    "builtin_eval": builtin_eval, "seed": seed, "strict": strict,
                                    "value_range": to_lists(value_range)})
-
-
-def to_lists(value_range):
-    """A checked value_range as YAML and JSON hold it."""
-    if isinstance(value_range, dict):
-        return {name: list(ends) for name, ends in value_range.items()}
-    return list(value_range) if value_range else ""
 
 
 def draw_builtin(size, n_a, n_b, n_eval, seed):

@@ -1,15 +1,19 @@
 """The parameters of the notebooks: their kinds and limits, checked in one place before anything else runs."""
 
+from contextlib import suppress
 from dataclasses import fields
 
-from ganlib.config import TrainConfig, check_pieces, shown, take_fields, take_value
+from ganlib.config import (TrainConfig, check_pieces, parse_yaml, shown, take_fields,
+                           take_value)
 from ganlib.files import InputError, check_home, expand
+from ganlib.ranges import check_value_range, to_lists
 
 # {name: a value of its kind}. A notebook's parameter of another name is not checked, but for the fields of TrainConfig.
 PARAMETERS = {field.name: field.default for field in fields(TrainConfig)} | {
     "data": "builtin", "domain_a": "", "image_size": 64, "builtin_a": 64, "builtin_b": 72, "builtin_eval": 16, "lr": 2e-4,
     "processes": 1, "accumulate": 1, "resume": True, "inception": "", "runs": "", "seeds": [0, 1, 2], "scheduler": "",
-    "models": [{"arch": "cyclegan", "recipe": "default", "ngf": 8}], "timed_steps": 3, "speed": ""}
+    "models": [{"arch": "cyclegan", "recipe": "default", "ngf": 8}], "timed_steps": 3, "speed": "",
+    "value_range": ""}
 PATHS = ("data", "inception", "runs", "speed")
 LEAST = {"builtin_a": 1, "builtin_b": 1, "builtin_eval": 1, "lr": 0, "processes": 1, "accumulate": 1, "timed_steps": 1}
 
@@ -21,7 +25,7 @@ def check_parameters(given, like=PARAMETERS):
     as that, and a whole number as a text where one is expected (papermill reads a folder's name 2026 as one); in a path ~ is the
     home folder. A notebook calls it first of all: globals().update(check_parameters(globals())). Raises InputError, one line that names the parameter.
     """
-    values = {name: take_value(name, given[name], like[name]) for name in like if name in given}
+    values = {name: take_parameter(name, given[name], like[name]) for name in like if name in given}
     known = {name: value for name, value in values.items() if type(like[name]) is type(PARAMETERS.get(name))}
     check_home()
     for name, value in known.items():
@@ -35,6 +39,16 @@ def check_parameters(given, like=PARAMETERS):
     if "models" in known:
         values["models"] = check_models(known["models"])
     return values
+
+
+def take_parameter(name, value, like):
+    """take_value, but that value_range, a text by its default, may be a list or lists by name."""
+    if name != "value_range":
+        return take_value(name, value, like)
+    if isinstance(value, str) and value.strip().startswith(("[", "{")):
+        with suppress(ValueError):      # told below
+            value = parse_yaml(value)
+    return to_lists(check_value_range(value))
 
 
 def check_limits(name, value):

@@ -114,6 +114,13 @@ def check_value_range(value):
     raise InputError(f"value_range {shown(value)}: {EXPECTED}")
 
 
+def to_lists(value_range):
+    """A checked value_range as YAML, JSON and papermill hold it."""
+    if isinstance(value_range, dict):
+        return {name: list(ends) for name, ends in value_range.items()}
+    return list(value_range) if value_range else ""
+
+
 def spread_range(value, names, data):
     """{domain: range} of a checked value_range, without the domains that it leaves open."""
     if not isinstance(value, dict):

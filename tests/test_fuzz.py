@@ -169,6 +169,7 @@ def test_any_settings_of_a_report(content, overrides):
 @given(st.fixed_dictionaries({}, optional={
     "data": st.just("builtin") | VALUES.filter(lambda v: not isinstance(v, str) or not v.startswith("hf:") and ("\0" in v or not os.path.exists(v))),
     "image_size": st.sampled_from([16, 17, [18, 18], 15, [16, 20]]) | VALUES, "domain_a": st.just("anime") | VALUES, "seed": VALUES, "strict": VALUES,
+    "value_range": VALUES | st.lists(st.integers() | st.floats(), min_size=2, max_size=2),
     **{name: st.just(1) | VALUES.filter(lambda v: type(v) is not int or not 2 < v < 2**31) for name in ("builtin_a", "builtin_b", "builtin_eval")}}))
 @example({"data": "x" * 5000})
 @example({"data": "~nobody_of_this_name/faces"})

@@ -85,6 +85,8 @@ def test_no_cell_gives_a_parameters_name_to_something_else(notebook):
     ("steps", "60", 60), ("steps", "1e4", 10_000), ("steps", 1e4, 10_000), ("steps", "1_000", 1000), ("steps", "010", 10),
     ("lr", "5e-4", 5e-4), ("lr", "1", 1.0), ("lr", 1, 1), ("lr", ".5e-3", 5e-4),
     ("data", 2026, "2026"), ("domain_a", 7, "7"), ("runs", 2026, "2026"), ("runs", Path("a/b"), "a/b"), ("domain_a", "no", "no"), ("domain_a", "007", "007"),
+    ("value_range", "[0, 4095]", [0, 4095]), ("value_range", (-1, 1.5), [-1, 1.5]),
+    ("value_range", "{a: [0, 1e3]}", {"a": [0, 1000]}), ("value_range", "auto", ""),
     ("models", "[{arch: uvcgan, ngf: 4}]", [{"arch": "uvcgan", "ngf": 4}]),
     ("models", [{"ngf": "4", "lr_g": "5e-4", "scale_lr": "no"}], [{"ngf": 4, "lr_g": 5e-4, "scale_lr": False}])])
 def test_texts_are_taken_as_what_they_stand_for(name, given, value):
@@ -93,6 +95,9 @@ def test_texts_are_taken_as_what_they_stand_for(name, given, value):
 
 
 @pytest.mark.parametrize("given, message", [
+    ({"value_range": "[4095, 0]"}, 'value_range [4095, 0]: expected "" (found from the files), '),
+    ({"value_range": "0 1"}, "value_range '0 1': expected"),
+    ({"value_range": "[0"}, "value_range '[0': expected"),
     ({"processes": 0}, "processes 0: expected 1 or more"), ({"processes": -1}, "processes -1: expected 1 or more"),
     ({"processes": "two"}, "processes 'two': expected a whole number, for instance 1"), ({"processes": True}, "processes True: expected a whole number"),
     ({"processes": 3, "accumulate": 1, "batch_size": 4}, "accumulate 1 and 3 processes: expected whole numbers that together divide the batch of 4"),
