@@ -218,7 +218,7 @@ def started_on_bench(folder, arguments):
     # a job in the background starts with SIGINT ignored, and then Python leaves it so
     return [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
             f"import sys; from pathlib import Path; from ganlib import report; report.NOTEBOOKS = Path({str(folder)!r}); "
-            f"report.leave(report.main({arguments!r}))"]
+            "from ganlib.command import call; " f"report.leave(call(lambda: report.main({arguments!r})))"]
 
 
 def test_numbers_in_short_form_are_numbers(bench, tmp_path):

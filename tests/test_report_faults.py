@@ -225,6 +225,15 @@ def test_interrupt_of_a_kernel_reports_what_it_showed_and_leaves_no_process(benc
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html"]
 
 
+def test_reader_that_goes_away_stops_a_report_as_an_interrupt_does(bench, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(started_on_bench(tmp_path, [*bench("one", "two"), "--resume"]), stdout=writer, stderr=subprocess.PIPE, encoding="utf-8")
+    os.close(writer)
+    assert done.returncode == 141 and "has not been run" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert done.stderr == f"interrupted: 0 of 2 notebooks are in {tmp_path}/out/report.html; --resume runs the rest, and trainings go on where they were\n"
+
+
 def test_second_interrupt_ends_at_once(bench, tmp_path):
     write_notebook(tmp_path, "one", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", *SLEEP)
     process = in_background(tmp_path, bench("one", folder=str(tmp_path)))
