@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ganlib.command import call
 from ganlib.files import HOME, NOTEBOOKS, InputError, write_atomic
+from ganlib.surroundings import prefer_own_kernel
 
 COPIES = HOME / "notebooks"
 ADDRESS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
@@ -30,6 +31,7 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     config = [str(Path(__file__).parent), os.environ.get("JUPYTER_CONFIG_PATH")]    # of ours only labconfig/ is there to read
+    prefer_own_kernel()
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, config))
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *QUIET, *defaults(given), *given, str(COPIES)])
 

@@ -20,6 +20,7 @@ def replace_unwritable():
     config, caches, data = [os.environ.get(f"XDG_{name}_HOME") or f"{home}/{folder}" for name, folder in
                            (("CONFIG", ".config"), ("CACHE", ".cache"), ("DATA", ".local/share"))]
     own = {"MPLCONFIGDIR": (f"{config}/matplotlib", f"{caches}/matplotlib"), "IPYTHONDIR": (f"{home}/.ipython",),
+           "JUPYTER_CONFIG_DIR": (f"{home}/.jupyter",), "JUPYTER_DATA_DIR": (f"{data}/jupyter",),
            "JUPYTER_RUNTIME_DIR": (os.environ.get("JUPYTER_DATA_DIR", f"{data}/jupyter") + "/runtime",),
            "TORCH_HOME": (f"{caches}/torch",), "HF_HOME": (f"{caches}/huggingface",), "XDG_CACHE_HOME": (caches,)}
     for name, folders in own.items():

@@ -72,17 +72,17 @@ def test_make_starts_the_own_kernel_too(target, tmp_path):
 
 
 def test_only_folders_that_cannot_be_written_are_replaced(tmp_path, monkeypatch):
-    names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME")
-    for name in (*names, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "JUPYTER_DATA_DIR"):
+    names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME")
+    for name in (*names, "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(surroundings, "spare_folder", lambda: "/spare")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mine"))
     surroundings.replace_unwritable()
-    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 5] and not list(tmp_path.iterdir())
+    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 7] and not list(tmp_path.iterdir())
     monkeypatch.setenv("TORCH_HOME", NOWHERE)
     surroundings.replace_unwritable()
-    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), None, None, "/spare/torch_home", None, None]
+    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 4, "/spare/torch_home", None, None]
     monkeypatch.setenv("HOME", NOWHERE)
     surroundings.replace_unwritable()
     assert [os.environ[name] for name in names] == [str(tmp_path / "mine"), *(f"/spare/{name.lower()}" for name in names[1:])]
