@@ -1,4 +1,4 @@
-"""How each command line of ganlib begins and ends: a terminal that cannot show a character, a reader that goes away, Ctrl-C."""
+"""How each command line of ganlib begins and ends: odd terminals, readers that go away, Ctrl-C."""
 
 import os
 import select
@@ -9,10 +9,10 @@ from ganlib.files import NO_SPACE, InputError, check_home
 
 
 def call(main):
-    """Run main, a command line that returns its exit status; returns the status to end the process with.
+    """Run main, a command line that returns its exit status; returns the one to end the process by.
 
-    What the terminal cannot show of a text is written as an escape. Where the reader of the output has
-    gone (`| head -1`) the command ends without a word, with 141, as a shell has it of others.
+    What the terminal cannot show of a text is written as an escape. Where the reader of the output
+    has gone (`| head -1`) the command ends without a word, with 141, as a shell has it of others.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:      # closed, by `>&-`
@@ -41,7 +41,8 @@ def call(main):
             status = 2
         else:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # or Python tells of what is left in it as it ends
+        # or Python tells of what is left in it as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if is_unread(sys.stderr):
             os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
         return status

@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-IN_TREE = (PACKAGE.parent / "pyproject.toml").is_file()     # and not installed by a wheel, which has notebooks and settings in the package
+# The source tree, or what a wheel installed: that has notebooks and settings in the package.
+IN_TREE = (PACKAGE.parent / "pyproject.toml").is_file()
 ROOT = PACKAGE.parent if IN_TREE else Path.cwd()
-NOTEBOOKS, SETTINGS = (ROOT / "notebooks", ROOT / "reports") if IN_TREE else (PACKAGE / "notebooks", PACKAGE / "settings")
+NOTEBOOKS = (ROOT if IN_TREE else PACKAGE) / "notebooks"
+SETTINGS = ROOT / "reports" if IN_TREE else PACKAGE / "settings"
 # GANLIB_HOME: another folder, where the source tree cannot be written. A ~ of nobody stays here, and is told by check_home.
 HOME = Path(os.path.expanduser(os.environ.get("GANLIB_HOME") or ROOT / "reports")).absolute()
 RUNS, CACHE = HOME / "runs", HOME / "cache"

@@ -19,8 +19,8 @@ LOSS_TITLES = {"g": "generators", "d_a": "discriminator A", "d_b": "discriminato
 
 
 def show_inline(quality):
-    """Have a notebook show each figure below the cell that makes it, as JPEG of this quality (1 to 95), in
-    matplotlib's own style: whatever backend and style the environment names (MPLBACKEND, a matplotlibrc)."""
+    """Have a notebook show each figure below the cell that makes it, as JPEG of this quality (1 to 95),
+    in matplotlib's own style: whatever backend and style MPLBACKEND or a matplotlibrc name."""
     get_ipython().run_line_magic("matplotlib", "inline")
     matplotlib.rcdefaults()
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})

@@ -81,9 +81,13 @@ def slug(text):
 
 
 def ask(path, overrides):
-    """What a report is asked for by, the same from any folder: its settings (a name in reports/, or a file) and the -p's, paths in full."""
+    """What a report is asked for by, the same from any folder: its settings (a name in reports/, or a
+    file) and the -p's, paths in full."""
     own = path.resolve().parent == SETTINGS.resolve()
-    given = {name: os.path.abspath(expand(value, name)) if is_path(name, value) else value for name, value in sorted(overrides.items())}
+    given = dict(sorted(overrides.items()))
+    for name, value in given.items():
+        if is_path(name, value):
+            given[name] = os.path.abspath(expand(value, name))
     return {"settings": path.stem if own else str(path.resolve()), "parameters": given}
 
 
@@ -93,17 +97,21 @@ def is_path(name, value):
 
 
 def name_folder(path, overrides):
-    """The name of a report's folder: another for each settings file and each set of -p's, in whatever order. What does not fit
-    (paths, capitals, long or odd texts) is told apart by eight digits of a digest."""
-    parts = [f"{name}-{value}" for name, value in sorted(overrides.items())]
-    # a dash before a letter would read as the next parameter; some file systems know no capitals
-    plain = all(slug(part) == part and re.fullmatch(r"(?!.*-[a-z_])[a-z0-9_.+=-]+", value) and not is_path(name, value)
-                for part, (name, value) in zip(parts, sorted(overrides.items())))
-    readable = "-".join([path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in sorted(overrides.items()))])
-    asked = ask(path, overrides)
-    if plain and len(readable) <= 100 and asked["settings"] == path.stem:
-        return readable
-    return f"{readable[:100]}-{digest(json.dumps(asked))[:8]}"
+    """The name of a report's folder: another for each settings file and each set of -p's, in whatever
+    order. Where the words do not tell all, eight digits of a digest follow."""
+    asked, given = ask(path, overrides), sorted(overrides.items())
+    words = "-".join([path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in given)])
+    short = words.encode(errors="replace")[:100].decode(errors="ignore")
+    if short == words and asked["settings"] == path.stem and all(is_plain(*pair) for pair in given):
+        return words
+    return f"{short}-{digest(json.dumps(asked))[:8]}"
+
+
+def is_plain(name, value):
+    """Whether a parameter can be read off a folder's name: no path, no odd character, no capital (some
+    file systems know none), no dash before a letter, which would read as the next parameter."""
+    odd = is_path(name, value) or slug(f"{name}-{value}") != f"{name}-{value}"
+    return not odd and bool(re.fullmatch(r"(?!.*-[a-z_])[a-z0-9_.+=-]+", value))
 
 
 def find_settings(name):
@@ -185,7 +193,8 @@ def default_parameters(notebook):
 def run(entries, out, title, resume, asked):
     """Execute the notebooks, write them and report.html to the folder `out`; returns the names of those that failed.
 
-    asked: as `ask` has it. InputError where the folder holds a report that was asked for otherwise, unless it is to be resumed.
+    asked: as `ask` has it. InputError where the folder holds a report that was asked for otherwise,
+    unless it is to be resumed.
 
     A notebook that fails does not stop the others. Each is in `out`, and known to steps.json, as soon as it has ended; with
     resume, what is there and still holds is kept. After an interrupt the report of what there is is rendered all the same, beside
@@ -216,7 +225,7 @@ def run(entries, out, title, resume, asked):
                 if "seconds" not in entry:
                     entry.update(mark="not run", error="interrupted before its turn", seconds=0, runs=[])
             page = report = out / "report.html"
-            if stop and report.exists() and INCOMPLETE not in report.read_text(encoding="utf-8", errors="replace")[:1000]:
+            if stop and is_whole_page(report):
                 page = out / "report-incomplete.html"
             told = f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; --resume runs the rest" if stop else ""
             write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
@@ -233,15 +242,26 @@ def run(entries, out, title, resume, asked):
     return failed
 
 
+def is_whole_page(page):
+    """Whether there is a page, and not one that an interrupted report left."""
+    return page.exists() and INCOMPLETE not in page.read_text(encoding="utf-8", errors="replace")[:1000]
+
+
 def refuse_other(before, asked, page, title):
-    """Raise InputError where a folder holds another report than the one asked for. before: how that was asked for, None where it is not
-    known: then the page's title tells."""
-    old = re.search("<title>(.*?)</title>", page.read_text(encoding="utf-8", errors="replace")[:2000]) if page.is_file() else None
-    there = before and before != asked and " ".join([before["settings"], *(f"-p {name} {value}" for name, value in before["parameters"].items())])
-    if not before and page.is_file() and (old and html.unescape(old[1])) != f"ganlib: {title}":
-        there = html.unescape(old[1]) if old else "another program"
+    """Raise InputError where a folder holds another report than the one asked for. before: how that was
+    asked for, None where it is not known: then the page's title tells."""
+    there = None
+    if before and before != asked:
+        given = [f"-p {name} {value}" for name, value in before["parameters"].items()]
+        there = " ".join([before["settings"], *given])
+    elif not before and page.is_file():
+        text = page.read_text(encoding="utf-8", errors="replace")[:2000]
+        found = re.search("<title>(.*?)</title>", text)
+        there = html.unescape(found[1]) if found else "another program"
+        there = None if there == f"ganlib: {title}" else there
     if there:
-        raise InputError(f"{page.parent}: holds a report of {printable(there)[:300]}; choose another folder by --out, or replace that report by --resume")
+        raise InputError(f"{page.parent}: holds a report of {printable(there)[:300]}; choose another "
+                         "folder by --out, or replace that report by --resume")
 
 
 def take_step(entry, label, before, out, feed, steps, resume):

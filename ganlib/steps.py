@@ -66,8 +66,9 @@ def read_steps(path):
     """{name: record} of the notebooks that were run into this folder; empty, and told, where the file is damaged."""
     try:
         steps = json.loads(path.read_text(encoding="utf-8"))
-        if all(isinstance(step[key], kind) for name, step in steps.items() if name != ASKED for key, kind in RECORD.items()) \
-                and is_asked(steps.get(ASKED)):
+        records = [step for name, step in steps.items() if name != ASKED]
+        whole = all(isinstance(step[key], kind) for step in records for key, kind in RECORD.items())
+        if whole and is_asked(steps.get(ASKED)):
             return steps
     except FileNotFoundError:
         return {}
@@ -79,4 +80,5 @@ def read_steps(path):
 
 def is_asked(asked):
     """Whether this is what a report was asked for by, or None, as in those of earlier versions."""
-    return asked is None or isinstance(asked["settings"], str) and isinstance(asked["parameters"], dict)
+    return asked is None or (isinstance(asked["settings"], str)
+                             and isinstance(asked["parameters"], dict))
