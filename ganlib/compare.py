@@ -17,7 +17,7 @@ from tabulate import tabulate
 from ganlib.command import call
 from ganlib.config import RECIPES, load_config, read_json
 from ganlib.files import InputError, expand
-from ganlib.judge import SCORES, family
+from ganlib.judge import SCORES, VERSION, family
 from ganlib.runs import WEIGHTS
 from ganlib.significance import conclude, differences
 
@@ -46,6 +46,11 @@ def gather(folders, weights="ema"):
             raise InputError(f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
                              "domain, for a KID")
         for name, protocol in metrics["protocols"].items():
+            if protocol.get("version") != VERSION:
+                raise InputError(
+                    f"run folder {folder}: {name} is of version {protocol.get('version')} of the scores, "
+                    f"expected {VERSION}; ganlib.train.fit_or_load, with the run's config and data, scores "
+                    "it anew without a training, as notebook 04 does")
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         if cfg in known:
             raise InputError(f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out")

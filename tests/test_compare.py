@@ -54,7 +54,7 @@ def test_time_and_memory_of_other_devices_are_not_compared(runs, tmp_path):
 
 
 @pytest.mark.parametrize("family, key, value", [("kid_probe", "hash", "another"), ("swd", "n", {"a": 9, "b": 5}), ("cycle", "data", "another"),
-                                                ("fid_probe", "split", "val"), ("content", "seed", 1), ("cycle", "version", 1)])
+                                                ("fid_probe", "split", "val"), ("content", "seed", 1)])
 def test_scores_of_another_protocol_are_refused(runs, tmp_path, family, key, value):
     def change(metrics):
         metrics["protocols"][family][key] = value
@@ -121,6 +121,17 @@ def test_run_is_scored_again_where_its_protocol_is_another(runs, faces, tmp_path
     old = run.metrics["protocols"] | {"kid_probe": run.metrics["protocols"]["kid_probe"] | {"hash": "of an older probe"}}
     again = score_run(run._replace(metrics=run.metrics | {"protocols": old, "scores": {}}), faces)
     assert again.metrics["scores"] == run.metrics["scores"] and again.metrics["protocols"] == run.metrics["protocols"]
+
+
+def test_scores_of_an_older_version_are_refused(runs, tmp_path):
+    """All of one age too: they would be set side by side as if they were right."""
+    def age(metrics):
+        for protocol in metrics["protocols"].values():
+            protocol["version"] = 1
+    old = [edited(run, tmp_path, age) for run in runs[:2]]
+    with pytest.raises(InputError, match="is of version 1 of the scores, expected 2; ") as caught:
+        gather(old)
+    assert "\n" not in str(caught.value)
 
 
 def test_run_that_was_scored_by_an_older_version_is_scored_again(runs, faces):
