@@ -8,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from ganlib import InputError
+from ganlib import InputError, distributed
 from ganlib.config import parse_yaml, read_job, read_yaml
 from ganlib.parameters import PARAMETERS, check_parameters
 from ganlib.report import NOTEBOOKS, default_parameters, find_settings, plan
@@ -46,7 +46,7 @@ def is_of_kind(value, like):
 
 @pytest.mark.parametrize("notebook", NAMES)
 def test_every_parameter_is_checked_first_of_all(notebook):
-    assert set_up(notebook) == DEFAULTS[notebook]
+    assert set_up(notebook) == DEFAULTS[notebook] and set_up(notebook, image_size="48")["image_size"] == 48
     for name, default in DEFAULTS[notebook].items():
         assert is_of_kind(default, PARAMETERS[name]), name
 
@@ -174,6 +174,21 @@ def test_config_of_a_training_that_cannot_be_used_is_told_in_one_line(tmp_path, 
     with pytest.raises(InputError) as told:
         job(tmp_path, text)
     assert message in str(told.value) and str(told.value).isprintable()
+
+
+def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch):
+    read = []
+
+    def look(command, **rest):
+        read.append(read_job(command[-1]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distributed.subprocess, "Popen", look)
+    given = faces.loaded | {"domain_a": "1e3", "data": "/sets/né 🙂/no", "image_size": [32, 32]}
+    cfg = tiny(lr_g=1e-5, lr_d=1, image_size=[32, 32])
+    with pytest.raises(KeyboardInterrupt):
+        distributed.launch(cfg, faces._replace(loaded=given), tmp_path / "2024-01-01", 2, 2, False)
+    assert read == [{"train": cfg, "data": given, "folder": str(tmp_path / "2024-01-01"), "accumulate": 2, "resume": False, "inception": ""}]
 
 
 def test_report_settings_take_a_name_that_looks_like_something_else(tmp_path):
