@@ -26,8 +26,12 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class InputError(ValueError):
     """What the user gave cannot be used: one line that names it, what is expected and what to do.
 
-    Jupyter shows the line alone, without the traceback into the library.
+    Jupyter shows the line alone, without the traceback into the library. What would break the line or cannot be shown, in a name
+    that it cites, is an escape.
     """
+
+    def __init__(self, text):
+        super().__init__(one_line(text))
 
     def _render_traceback_(self):
         return [f"{type(self).__name__}: {self}"]
@@ -59,6 +63,11 @@ def printable(text):
     """The text on one line: what a terminal or page cannot show (line breaks, lone surrogates) as an escape, so that no two
     texts look alike."""
     return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def one_line(text):
+    """The text without line breaks and what cannot be shown: as printable, but for backslashes, so that a text of escapes stays."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def explain(error, path, needed=None):

@@ -6,16 +6,28 @@ import pandas as pd
 import seaborn as sns
 import torch
 from IPython import get_ipython
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ganlib.data import to_float
+from ganlib.files import printable
 
 TRAIN, VAL = "#4c72b0", "#dd8452"
 LOSS_TITLES = {"g": "generators", "d_a": "discriminator A", "d_b": "discriminator B", "g_adv": "adversarial (g_adv)",
                "cycle": "cycle", "idt": "identity (idt)", "d_a_real": "D_A on real", "d_a_fake": "D_A on fake",
                "d_b_real": "D_B on real", "d_b_fake": "D_B on fake"}
+MOST_DRAWN = 24     # characters of a name in a picture
+
+
+def drawn(name):
+    """A name from outside as figures show it: no $ starts mathematics, what the font lacks is an escape as in files.printable,
+    and a long name has its middle left out."""
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    text = "".join(c if ord(c) in glyphs else c.encode("unicode_escape").decode() for c in printable(name))
+    text = text if len(text) <= MOST_DRAWN else f"{text[:MOST_DRAWN // 2]}…{text[1 - MOST_DRAWN // 2:]}"
+    return text.replace("$", r"\$")
 
 
 def show_inline(quality):
@@ -29,7 +41,8 @@ def show_inline(quality):
 def show_grid(rows, labels, width=8.0):
     """A row of pictures for each entry of rows: (N, 3, H, W), uint8 or float in [-1, 1], shown as (x + 1) / 2.
 
-    No picture is stretched in contrast. labels: a text beside each row. width in inches. -> Figure.
+    No picture is stretched in contrast. labels: a text beside each row, of lines that are each drawn as `drawn` says. width in
+    inches. -> Figure.
     """
     pictures = [torch.as_tensor(row) for row in rows]
     pictures = [to_float(row) if row.dtype == torch.uint8 else row.float() for row in pictures]
@@ -46,6 +59,7 @@ def show_grid(rows, labels, width=8.0):
     axes.imshow(((sheet + 1) / 2).permute(1, 2, 0).numpy(), interpolation="lanczos", aspect="auto")
     axes.axis("off")
     for i, label in enumerate(labels):
+        label = "\n".join(map(drawn, label.split("\n")))
         axes.text(-0.01, 1 - (i * (h + gap) + h / 2) / sheet.shape[1], label, ha="right", va="center",
                   transform=axes.transAxes, fontsize=10)
     return figure
@@ -93,7 +107,7 @@ def show_densities(table, columns, by="domain", per_row=4):
         panel.set(ylabel="", yticks=[])
     for panel in panels.flat[len(columns):]:
         panel.set_visible(False)
-    figure.legend(handles=[Patch(facecolor=(*colours[group], 0.25), edgecolor=colours[group], label=group) for group in groups],
+    figure.legend(handles=[Patch(facecolor=(*colours[group], 0.25), edgecolor=colours[group], label=drawn(group)) for group in groups],
                   loc="outside upper left", ncols=len(groups), frameon=False)
     sns.despine(figure, left=True)
     return figure

@@ -16,6 +16,7 @@ from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
 from ganlib.cost import default_device, device_name
+from ganlib.files import one_line
 
 CELLS = """{% extends "classic/base.html.j2" %}
 {% block input_group %}<details class="code"><summary>{{
@@ -85,13 +86,13 @@ def colophon(entries):
     trainings = [{"training": f"{run['arch']}, {run['recipe']}", "steps": run["steps"], "pairs": run["pairs"],
                   "seed": run["seed"], "precision": run["precision"], "wall time, s": round(run["wall_seconds"]),
                   "pairs per second": round(run["pairs_per_second"], 1),
-                  "memory of training, MiB": run.get("memory_mib"), "run folder": run["folder"]} for run in runs]
+                  "memory of training, MiB": run.get("memory_mib"), "run folder": one_line(run["folder"])} for run in runs]
     data = {run["data"]["fingerprint"]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
             f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
             f"sha256 {run['data']['fingerprint'][:12]}" for run in runs}
     minutes = sum(entry["seconds"] for entry in entries) / 60
     packages = ("ganlib", "torch", "torchvision", "numpy", "pandas", "pillow", "matplotlib", "papermill")
-    facts = {"data": "<br>".join(map(html.escape, data.values())) or "no training in this report",
+    facts = {"data": "<br>".join([html.escape(one_line(text)) for text in data.values()]) or "no training in this report",
              "machine": html.escape(f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"),
              "versions": f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages),
              "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {minutes:.1f} minutes of notebooks"}
