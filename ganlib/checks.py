@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from ganlib.files import printable
+from ganlib.formats import fix_of, is_image_name
 from ganlib.progress import Progress
 from ganlib.ranges import CLIPPED, NOT_FINITE, is_wide, tell
-from ganlib.reading import NO_IMAGE
-from ganlib.sources import is_image_name
+from ganlib.reading import why_unused
+from ganlib.sources import LAYOUTS, splits_of
 from ganlib.splits import SPLITS, fingerprints, near_duplicates
 from ganlib.tiff import UPPER
 
@@ -141,20 +141,35 @@ def pick(check, level, known, bad, text, fix):
 
 
 def check_files(images):
-    """Files that could not be read, and those left out."""
-    bad = images.files[images.files.reason != ""]
-    unlisted = bad.reason == NO_IMAGE[1]
-    left = ~unlisted & (bad.reason.isin(NO_IMAGE) | ~bad.file.map(is_image_name).astype(bool))
-    found = []
-    for level, part, name, text, fix in (
-            (ERROR, bad[~left & ~unlisted], "unreadable", "images that cannot be read: {}", "mend them or take them out"),
-            (WARNING, bad[unlisted], "not_in_manifest", "images that the manifest does not list, so that they are left out: {}",
-             "delete the manifest to split anew with them, or add rows for them"),
-            (NOTE, bad[left], "left_out", "files that are no images of this data set, and are left out: {}", "nothing, if they should be")):
-        if len(part):
-            files = [f"{f}: {why}" for f, why in zip(part.file, part.reason)]
-            found.append(Finding(name, level, text.format(len(part)), fix, files, []))
+    """Files that could not be read, those of a kind that is not read, and those left out."""
+    why, found = why_unused(images.files), []
+
+    def find(check, level, rows, text, fix):
+        part = images.files[rows]
+        files = [f"{f}: {reason}" for f, reason in zip(part.file, part.reason)]
+        found.extend([Finding(check, level, text.format(len(part)), fix, files, [])] if len(part) else [])
+
+    find("unreadable", ERROR, why == "broken", "images that cannot be read: {}", "mend them or take them out")
+    for kind in images.files.format[why.isin(["foreign", "beside"])].unique():
+        of_kind = images.files.format == kind
+        find("file_format", ERROR, (why == "foreign") & of_kind, f"{kind} files, which are not read: {{}}", fix_of(kind))
+        find("file_format", WARNING, (why == "beside") & of_kind, f"{kind} files, which are not read, beside images of the same name: {{}}",
+             f"take them out, if the images are all that you want; else {fix_of(kind)}")
+    find("not_in_manifest", WARNING, why == "unlisted", "images that the manifest does not list, so that they are left out: {}",
+         "delete the manifest to split anew with them, or add rows for them")
+    outside = (why == "outside") & images.files.file.map(is_image_name).astype(bool)
+    held = outside & images.files.file.map(lies_in_a_split).astype(bool)
+    if not held.any() and (outside.sum() < 10 or outside.sum() <= (why == "").sum() / 100):
+        outside &= False
+    find("outside", WARNING, outside, "images that lie outside of the layout, and are left out: {}", f"take them away, or lay them right: {LAYOUTS}")
+    find("left_out", NOTE, why.isin(["outside", "other"]) & ~outside, "files that are no images of this data set, and are left out: {}",
+         "nothing, if they should be")
     return found
+
+
+def lies_in_a_split(file):
+    """Whether a folder that a file lies in is called like a split: test/1.png, of which no domain is known."""
+    return any(map(splits_of, file.split("/")[:-1]))
 
 
 def check_sizes(known, size):
@@ -163,7 +178,7 @@ def check_sizes(known, size):
     usual = pixels.groupby(known.side).transform("median")
     shape = known.width / known.height / (size[1] / size[0])
     odd = (pixels > 16 * usual) | (pixels < usual / 16)
-    found = pick("enlarged", WARNING, known, small, f"images smaller than {size[1]}x{size[0]}, which get enlarged: {{n}}",
+    found = pick("enlarged", WARNING, known, small, f"images smaller than {show_size(size)}, which get enlarged: {{n}}",
                  "take them out, or set a smaller image_size")
     found += pick("proportions", WARNING, known, (shape > 2) | (shape < 0.5), "images so long that over half of them is cropped off: {n}"
                   , "crop them yourself, or take them out")
@@ -175,6 +190,11 @@ def check_sizes(known, size):
         level = WARNING if "frames" in remark else NOTE
         found += pick("remark", level, known, has, f"images read with a remark, {remark}: {{n}}", "nothing, if this is what you want")
     return found
+
+
+def show_size(size):
+    """An image_size (H, W) in words, in the order of the parameter."""
+    return f"{size[0]}x{size[1]}" + (" (height x width)" if size[0] != size[1] else "")
 
 
 def too_small(known, size):
@@ -221,13 +241,13 @@ def check_ranges(known, images):
             rows = [*doubts.values()] or [mine & wide]
             rows = np.flatnonzero(np.logical_or.reduce(rows))
             ends, n = tell(images.value_ranges[domain]), (mine & wide).sum()
-            text = "; ".join([f"{printable(domain)}: values {ends} are black to white in {n} files "
+            text = "; ".join([f"{domain}: values {ends} are black to white in {n} files "
                               "of more than 8 bits", *doubts])
             found.append(Finding("value_range", WARNING if doubts else NOTE, text, SET_RANGE,
                                  known.file.iloc[rows].tolist(), rows.tolist()))
         rows = np.flatnonzero(mine & colour & unseen)
         if len(rows) > 0.5 * (mine & colour).sum():
-            text = (f"{printable(domain)}: 16-bit colour images, read by their upper 8 bits, that "
+            text = (f"{domain}: 16-bit colour images, read by their upper 8 bits, that "
                     f"{looks}: {len(rows)}")
             fix = "save them anew in 8 bits, or scaled to use all 16"
             found.append(Finding("value_range", WARNING, text, fix,
@@ -272,7 +292,7 @@ def check_domains(known, features, images):
     found = []
     for name, n in zip(images.domains, (n_a, n_b)):
         if n < FEW:
-            found.append(Finding("few_images", WARNING, f"training images of {printable(name)}: {n}, so few that the discriminator can "
+            found.append(Finding("few_images", WARNING, f"training images of {name}: {n}, so few that the discriminator can "
                                  "learn them by heart", f"add images, {FEW} at the very least; the study had 3,400", [], []))
     if max(n_a, n_b) > UNEQUAL * min(n_a, n_b):
         found.append(Finding("unequal", WARNING, f"{n_a} training images of A against {n_b} of B", "the smaller domain is repeated; add "
@@ -289,7 +309,7 @@ def check_domains(known, features, images):
     train = (known.split == "train").to_numpy()
     a, b = [features[train & (known.side == side).to_numpy()].mean(0) for side in "ab"]
     if b[197] - a[197] > 0.4 and b[207] - a[207] > 0.7:     # log of the sharpest edges; upper quartile of brightness, of 4
-        found.append(Finding("swapped_domains", WARNING, f"A ({printable(images.domains[0])}) looks photographed and B "
-                             f"({printable(images.domains[1])}) drawn: in this project A is anime and B is selfie",
-                             f"set domain_a to {printable(images.domains[1])!r}, or mind the names when you read the results", [], []))
+        found.append(Finding("swapped_domains", WARNING, f"A ({images.domains[0]}) looks photographed and B "
+                             f"({images.domains[1]}) drawn: in this project A is anime and B is selfie",
+                             f"set domain_a to '{images.domains[1]}', or mind the names when you read the results", [], []))
     return found

@@ -16,7 +16,7 @@ import torch
 from ganlib.config import MOST, check_value, shown
 from ganlib.decode import FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
-from ganlib.files import InputError, expand
+from ganlib.files import InputError, expand, printable
 from ganlib.progress import Progress
 from ganlib.ranges import FULL, check_value_range, to_lists
 from ganlib.reading import read_files
@@ -60,7 +60,7 @@ def load_domains(data="builtin", image_size=64, domain_a="", builtin_a=400, buil
                  builtin_eval=64, seed=0, strict=True, value_range=""):
     """Read a data set: "builtin" faces, a folder, a zip file or "hf:OWNER/NAME", at image_size (a number, or height and width).
 
-    data: path in one of three layouts (see sources.LAYOUTS); domain_a names the folder that is A, else the first by alphabet.
+    data: path in one of four layouts (see sources.LAYOUTS); domain_a names the folder that is A, else the first by alphabet.
     builtin_*: images drawn for "builtin": train of A, train of B, and each of val and test per domain, with `seed`.
     Images keep their proportions: scaled by an antialiased filter to cover the size, the rest cropped off evenly. Above
     decode.CACHE_ABOVE bytes they lie on disk, mapped, and are not decoded again. Splits that are missing are made by
@@ -108,7 +108,7 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
         if type(n) is not int or not 1 <= n < MOST:
             raise InputError(f"{name} {shown(n)}: expected a whole number of images, 1 or more, and less than {MOST:,}")
     if size[0] != size[1] or size[0] < 16:
-        raise InputError(f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side; set image_size to one number")
+        raise InputError(f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side")
     arrays, tables, facts = {}, {}, []
     with Progress("drawing faces", n_a + n_b + 4 * n_eval, unit="images") as progress:
         for domain, n_train in zip(DOMAINS, (n_a, n_b)):
@@ -129,21 +129,22 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
 
 def make_domains(name, domains, arrays, facts, notes, digests, ranges, attributes=None, drawn=None):
     """Put a Domains together: arrays of a domain hold train, val and test one after another, as the
-    facts do. A range of values is in the fingerprint, but for that of all 16 bits, by which such
-    files were always read."""
-    sides = {}
+    facts do. domains: their names as the folders are called, by which ranges go; everything else has
+    them as they are printed. A range of values is in the fingerprint, but for that of all 16 bits, by
+    which such files were always read."""
+    spelt, domains, sides = domains, tuple(map(printable, domains)), {}
     for domain in domains:
         images = torch.from_numpy(arrays[domain])
         split = facts.split[(facts.domain == domain) & (facts.reason == "")]
         sides[domain] = dict(zip(SPLITS, images.split([int((split == s).sum()) for s in SPLITS])))
     pairs = [Pair(*[sides[domain][split] for domain in domains]) for split in SPLITS]
-    known = [(domain, [len(sides[domain][split]) for split in SPLITS], tuple(arrays[domain].shape), digests[domain])
-             for domain in domains]
+    known = [(called, [len(sides[domain][split]) for split in SPLITS], tuple(arrays[domain].shape), digests[domain])
+             for called, domain in zip(spelt, domains)]
     known = [side if ranges.get(side[0], FULL) == FULL else (*side, ranges[side[0]])
              for side in known]
     fingerprint = hashlib.sha256(repr(known).encode()).hexdigest()
-    return Domains(name, tuple(domains), *pairs, notes, facts, attributes, drawn, fingerprint,
-                   value_ranges=ranges)
+    return Domains(name, domains, *pairs, notes, facts, attributes, drawn, fingerprint,
+                   value_ranges={printable(called): ends for called, ends in ranges.items()})
 
 
 def load_truth(images, split="test"):

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ganlib import tiff
+from ganlib import formats, tiff
 from ganlib.files import CACHE, NO_SPACE, InputError, explain, printable, write_atomic
 from ganlib.ranges import CLIPPED, NOT_FINITE, find_range, is_wide, measure, scale
 
@@ -60,7 +60,7 @@ def decode_image(content, size, value_range=None):
 
 def decode_pixels(content, size, value_range):
     """What decode_image does, of a file whose parts are all sound."""
-    with Image.open(BytesIO(content), formats=FORMATS) as image:
+    with Image.open(BytesIO(content), formats=formats.openers(content, FORMATS)) as image:
         facts, remarks = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}, []
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are decoded")
@@ -146,10 +146,15 @@ def examine_file(name, read, size, value_range=None):
     try:
         content = read(name)
         facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        if formats.is_raw(name, content):
+            raise UnidentifiedImageError
         pixels, more = decode_image(content, size, value_range)
         return pixels, facts | more
     except UnidentifiedImageError:
-        reason = tiff.explain(content) or f"no image ({', '.join(FORMATS)}), or broken at its start"
+        kind = formats.find_kind(name, content, FORMATS)
+        facts |= {"format": kind.name} if kind else {}
+        unknown = f"no image ({', '.join(FORMATS)}), or broken at its start"
+        reason = formats.explain(kind) if kind else tiff.explain(content) or unknown
         reason = reason if content else "empty"
     except OSError as error:
         reason = error.strerror or str(error)

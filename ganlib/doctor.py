@@ -10,6 +10,7 @@ DATA is what the notebooks' parameter `data` takes: builtin, a folder, a zip or 
 
 import argparse
 import json
+import re
 import sys
 import time
 from math import isnan
@@ -21,7 +22,7 @@ import pandas as pd
 import torch
 
 from ganlib.checks import (ERROR, NOTE, WARNING, Finding, check_copies, check_domains, check_files,
-                           check_quality, check_ranges, check_sizes, look_at)
+                           check_quality, check_ranges, check_sizes, look_at, show_size)
 from ganlib.command import call
 from ganlib.config import TrainConfig
 from ganlib.cost import count_memory, default_device, device_name
@@ -32,6 +33,7 @@ from ganlib.nets import build_nets
 from ganlib.plots import show_grid
 from ganlib.pool import ImagePool
 from ganlib.progress import Progress
+from ganlib.sources import shorten
 from ganlib.splits import SPLITS
 from ganlib.train import build_optimizers, precision_context, train_step
 
@@ -54,7 +56,7 @@ def examine(images):
     """Diagnose a Domains. Raises InputError for images of under 16 pixels a side, on which little can be seen."""
     size = tuple(images.train.a.shape[2:])
     if min(size) < 16:
-        raise InputError(f"image_size {size[1]}x{size[0]}: expected 16 pixels or more a side to look at")
+        raise InputError(f"image_size {show_size(size)}: expected 16 pixels or more a side to look at")
     known, features = look_at(images)
     findings = (check_files(images) + check_copies(known, images) + check_domains(known, features, images)
                 + check_sizes(known, size) + check_ranges(known, images)
@@ -65,6 +67,14 @@ def examine(images):
         n = min(len(x), len(y))
         apart[name] = round(sliced_wasserstein(to_float(x[:n]), to_float(y[:n]))["mean"], 1) if n > 1 else float("nan")
     return Diagnosis(known, sorted(findings, key=lambda f: list(MARKS).index(f.level)), apart)
+
+
+def parse_size(text):
+    """The image_size that a text stands for: "64", or height and width as "32x48", "32,48" or "[32, 48]"."""
+    numbers = re.fullmatch(r"\s*[\[(]?\s*([0-9]{1,9})(?:\s*[x×X,]\s*([0-9]{1,9}))?\s*[\])]?\s*", text, re.ASCII)
+    if not numbers:
+        raise InputError(f"--image-size {shorten(text, 100)}: expected a whole number of pixels, as 64, or height and width, as 32x48")
+    return int(numbers[1]) if numbers[2] is None else [int(numbers[1]), int(numbers[2])]
 
 
 def list_kinds(images):
@@ -132,16 +142,17 @@ def tell_cost(cost, pairs=STUDY_PAIRS):
 
 def tell(images, diagnosis, cost):
     """The diagnosis as text for a terminal."""
-    lines = [f"{printable(images.name)}: {'; '.join(images.notes)}"]
+    lines = [f"{images.name}: {'; '.join(images.notes)}"]
     for letter, kind in zip("AB", list_kinds(images)):
         lowest, usual, highest = zip(kind["width"], kind["height"])
         sizes = "{}x{} pixels".format(*usual) + (" (all)" if lowest == highest else ", from {}x{} to {}x{}".format(*lowest, *highest))
+        sizes += " (width x height)" * any(one != other for one, other in (lowest, usual, highest))
         counts, modes, formats = [", ".join(f"{n} {word}" for word, n in kind[of].items()) for of in ("images", "modes", "formats")]
-        lines.append(f"{letter} ({printable(kind['domain'])}): {counts}; {sizes}; {modes}; {formats}")
+        lines.append(f"{letter} ({kind['domain']}): {counts}; {sizes}; {modes}; {formats}")
     lines += [""]
     for f in diagnosis.findings:
         lines += [f"{MARKS[f.level]}  {f.check}: {f.text}", f"         to do: {f.fix}"]
-        lines += ["         " + " = ".join(printable(x) for x in ([file] if isinstance(file, str) else file)) for file in f.files[:SHOWN]]
+        lines += ["         " + " = ".join([file] if isinstance(file, str) else file) for file in f.files[:SHOWN]]
         lines += [f"         ... and {len(f.files) - SHOWN} more (--json lists all)"] if len(f.files) > SHOWN else []
     apart = diagnosis.apart
     lines += ["" if diagnosis.findings else "nothing found that should be mended\n",
@@ -162,7 +173,7 @@ def main(argv=None):
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m ganlib.doctor", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", help="builtin, a folder, a zip or hf:OWNER/NAME")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side that training will use (64)")
+    parser.add_argument("--image-size", default="64", help="pixels a side that training will use (64), or height and width: 32x48, 32,48 or [32, 48]")
     parser.add_argument("--domain-a", default="", help="the domain that is A (the first by alphabet)")
     parser.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
                         help="values that are black and white in files of more than 8 bits (found)")
@@ -172,7 +183,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         out = args.out and expand(args.out, "--out")
-        images = load_domains(args.data, args.image_size, args.domain_a, strict=False,
+        images = load_domains(args.data, parse_size(args.image_size), args.domain_a, strict=False,
                               value_range=args.value_range or "")
         diagnosis = examine(images)
         cost = None

@@ -11,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from PIL import Image
-
 from ganlib.files import InputError, expand, printable
+from ganlib.formats import is_image_name, kind_by_name
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                "test": "test", "testing": "test"}
-LAYOUTS = ("expected SPLIT/DOMAIN/* (train, val, test; any two domain names), trainA trainB valA valB testA testB, "
-           "or one folder for each domain")
+SPLIT_WORDS = re.compile(r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?|tests|dev|eval(?:uation)?|hold[-_ ]?out|held[-_ ]?out)"
+                         r"(?:[-_ ]?(?:set|images|imgs|data|split))?[-_ ]?[0-9]*(?:[-_ ]?[AB])?", re.IGNORECASE)    # test, testA, test_images
+PLAIN = re.compile(r"readme|licen[cs]e|copying|makefile|authors|changelog|checksums|md5|sha", re.IGNORECASE)    # no images, without an ending
+LAYOUTS = ("expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA trainB valA valB testA "
+           "testB, or one folder for each domain")
 MAX_BYTES = 256 * 2**20     # of one file, as it unpacks
 MAX_DEPTH = 50              # of folders below that of the data set
 MANIFEST = "ganlib_manifest.csv"
@@ -55,9 +57,14 @@ def open_source(data):
         raise InputError(f"data {shorten(data)}: neither a folder nor a zip file that can be read ({printable(error)})") from None
 
 
-def shorten(data):
-    """The name of a data set on one line, its end where it is long."""
-    return printable(data) if len(printable(data)) <= 300 else "..." + printable(data)[-300:]
+def shorten(name, most=300):
+    """A name from outside on one line, its end where it is long."""
+    return clip(printable(name), most)
+
+
+def clip(text, most=300):
+    """The end of a text that is printable, where it is long."""
+    return text if len(text) <= most else "..." + text[-most:]
 
 
 def open_folder(path):
@@ -95,7 +102,7 @@ def open_folder(path):
                 refused.append((relative(file), too_large(facts.st_size)))
             else:
                 files[relative(file)] = facts.st_size, facts.st_mtime_ns
-    return Source(path.resolve().name, files, lambda name: (path / name).read_bytes(), refused, path / MANIFEST)
+    return Source(printable(path.resolve().name), files, lambda name: (path / name).read_bytes(), refused, path / MANIFEST)
 
 
 def open_zip(path):
@@ -124,7 +131,7 @@ def open_zip(path):
             return member.read(MAX_BYTES + 1)
 
     files = {name: (info.CRC, info.file_size) for name, info in members.items()}
-    return Source(path.name, files, read, refused, path.with_name(f"{path.name}.{MANIFEST}"))
+    return Source(printable(path.name), files, read, refused, path.with_name(f"{path.name}.{MANIFEST}"))
 
 
 def too_large(size):
@@ -133,8 +140,8 @@ def too_large(size):
 
 
 def open_hub(name):
-    """A data set of the Hugging Face hub (or a local folder in that form): one image column and a label of two classes,
-    or two image columns, in splits. Needs the package datasets (https://huggingface.co/docs/datasets)."""
+    """A data set of the Hugging Face hub (or a local folder in that form): one image column and a label of two classes
+    (or a column of two values, see label_column), or two image columns, in splits. Needs the package datasets (https://huggingface.co/docs/datasets)."""
     try:
         import datasets
     except ImportError:
@@ -150,22 +157,20 @@ def open_hub(name):
     rows, raw, refused = {}, {}, []   # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
     for split, table in splits.items():
         columns = [c for c, kind in table.features.items() if isinstance(kind, datasets.Image)]
-        labels = [c for c, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
         raw[split] = table
         for c in columns:
             raw[split] = raw[split].cast_column(c, datasets.Image(decode=False))
         if len(columns) == 2:
             rows |= {f"{split}/{c}/{i:06}.row": (split, i, c) for c in columns for i in range(len(table))}
-        elif len(columns) == 1 and len(labels) == 1:
-            words = [re.sub(r"[/\\]", "-", word).lstrip(".") for word in table.features[labels[0]].names]    # a part of a path
-            for i, label in enumerate(table[labels[0]]):
-                if label is None or label < 0:
-                    refused.append((f"{split}/{i:06}.row", "no label"))
-                else:
-                    rows[f"{split}/{words[label]}/{i:06}.row"] = split, i, columns[0]
-        else:
-            raise InputError(f"data hf:{name}: {len(columns)} image columns and {len(labels)} label columns in {split} "
-                             f"({', '.join(table.features)}); expected two of images, or one of images and one of labels")
+            continue
+        label = label_column(name, split, splits, columns)
+        words = table.features[label].names if isinstance(table.features[label], datasets.ClassLabel) else None
+        for i, value in enumerate(table[label]):
+            if value in (None, "") or words and value < 0:
+                refused.append((f"{split}/{i:06}.row", "no label"))
+            else:
+                domain = re.sub(r"[/\\]", "-", words[value] if words else str(value)).lstrip(".")     # a part of a path
+                rows[f"{split}/{domain}/{i:06}.row"] = split, i, columns[0]
 
     def read(file):
         split, row, column = rows[file]
@@ -178,45 +183,133 @@ def open_hub(name):
         return cell["bytes"] or path.read_bytes()
 
     identity = {split: table._fingerprint for split, table in splits.items()}
-    return Source(name.rstrip("/").rpartition("/")[2], {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)
+    return Source(printable(name.rstrip("/").rpartition("/")[2]), {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)
+
+
+class Layout(NamedTuple):
+    """Where the files of a data set belong. misplaced: images that contradict the folder they lie in, and that nobody may use
+    without a word: (file, the splits that it may be in, what is wrong)."""
+
+    groups: dict[tuple[str, str], list[str]]    # (split, domain) -> sorted paths; split "" where the layout has none
+    outside: list[str]                          # files that have no place in it
+    misplaced: list[tuple[str, tuple, str]]
+
+
+def label_column(name, split, splits, columns):
+    """The column of a split that says the domain of each row: the one ClassLabel, or, without one, the one column of texts, whole
+    numbers or truth values with two values in all splits together. InputError where there is none, or more than one."""
+    import datasets
+    features = splits[split].features
+    labels = [c for c, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    if len(columns) == 1 and not labels:
+        plain = [c for c, kind in features.items() if re.match("string|large_string|bool|u?int", str(getattr(kind, "dtype", "")))]
+        values = {c: set().union(*[set(table.unique(c)) for table in splits.values() if c in table.features]) - {None, ""} for c in plain}
+        labels = [c for c in plain if len(values[c]) == 2]
+    if len(columns) == 1 and len(labels) == 1:
+        return labels[0]
+    found = ", ".join(f"{c} ({getattr(kind, 'dtype', type(kind).__name__)})" for c, kind in features.items())
+    ways = f"; these could all be the label: {', '.join(labels)}" if len(columns) == 1 and len(labels) > 1 else ""
+    raise InputError(f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns in {printable(split)} "
+                     f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a ClassLabel, or two values")
 
 
 def group_files(files):
-    """Sort paths by a layout, below one enclosing folder or none: {(split, domain): sorted paths} (split "" where the
-    layout has none), and the list of paths that have no place in it. Neither holds hidden files."""
-    seen = sorted(f for f in files if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(f).parts)
-                  and not f.endswith(MANIFEST))
-    places = {}
-    for place in (place_split, place_flat):
-        for depth in (0, 1):
-            found = {f: place(PurePosixPath(f).parts[depth:]) for f in seen}
-            used = {found[f] for f in seen if found[f] and is_image_name(f)}
-            if not places or len({domain for _, domain in used}) == 2:
-                places = {f: where for f, where in found.items() if where in used}
-            if len({domain for _, domain in used}) == 2:
-                break
-        if places:
-            break
-    groups = {}
-    for f, where in places.items():
-        groups.setdefault(where, []).append(f)
-    return groups, [f for f in seen if f not in places]
+    """Sort paths by a layout, below one enclosing folder or none: a Layout, without hidden files. What is no image by its name
+    makes a domain only where there are not two without it."""
+    seen = {f: PurePosixPath(f).parts for f in sorted(files) if not f.endswith(MANIFEST)}
+    seen = {f: parts for f, parts in seen.items() if not any(part.startswith((".", "__MACOSX")) for part in parts)}
+    best = Layout({}, list(seen), [])
+    for meant in (is_image_name, may_be_image):
+        found = find_layout(seen, [f for f in seen if meant(f)])
+        if len({domain for _, domain in found.groups}) == 2:
+            return found
+        best = best if best.groups else found
+    return best
+
+
+def find_layout(seen, meant):
+    """The Layout of files {path: its parts}: the first in which those that are meant as images are of two domains."""
+    places = place_split, place_domain, place_flat
+    splits, domains, flat = [[Attempt(place, depth, seen, meant) for depth in (0, 1)] for place in places]
+    for attempt in splits:
+        if attempt.two and (attempt.depth == 0 or len({seen[f][0] for f in attempt.used}) == 1):
+            return attempt.lay_out()
+    for attempt in domains:
+        beside = attempt.beside()
+        if attempt.two and not (beside and all(attempt.found[f][0] == "train" for f in attempt.used)):  # train may be what they show
+            wrong = [(f, (), "lies in a domain's folder, but in none of its splits; move it there") for f in beside]
+            if splits[1].two:
+                two = [printable(a.found[attempt.used[0]][1]) for a in (splits[1], attempt)]
+                wrong.append((attempt.used[0], (), f"may be of the domain {two[0]} or of {two[1]}; take one level of folders away"))
+            return attempt.lay_out(wrong)
+    for attempts in (splits, flat):
+        usable = [a for a in attempts if a.two] or [a for a in attempts if a.used]
+        if usable:
+            return usable[0].lay_out()
+    return Layout({}, list(seen), [])
+
+
+class Attempt:
+    """A layout tried on files. found: {path: its place or None}; used: those meant as images that have one, of `domains`; two:
+    whether these are two. depth: how many folders enclose it."""
+
+    def __init__(self, place, depth, seen, meant):
+        self.depth, self.seen, self.meant = depth, seen, meant
+        self.found = {f: place(parts[depth:]) for f, parts in seen.items()}
+        self.used = [f for f in meant if self.found[f]]
+        self.domains = {self.found[f][1] for f in self.used}
+        self.two = len(self.domains) == 2
+
+    def beside(self):
+        """Of DOMAIN/SPLIT, images in a domain's folder that are in none of its splits."""
+        below = [f for f in self.meant if not self.found[f] and len(self.seen[f]) > self.depth + 1]
+        return [f for f in below if self.seen[f][self.depth] in self.domains]
+
+    def lay_out(self, wrong=()):
+        """The Layout, and what more is wrong with it."""
+        places = {self.found[f][:2] for f in self.used}
+        places |= {where[:2] for f, where in self.found.items() if where and where[1] in self.domains and may_be_image(f)}
+        groups, outside, misplaced = {}, [], list(wrong)
+        for f, where in self.found.items():
+            if not where or where[:2] not in places:
+                outside.append(f)
+                continue
+            groups.setdefault(where[:2], []).append(f)
+            held = [name for name in where[2] if splits_of(name) and "train" not in splits_of(name)]
+            if held and where[0] in ("", "train") and may_be_image(f):
+                misplaced.append((f, splits_of(held[0]), f"lies in a folder {printable(held[0])}, but would be trained on; "
+                                                           "lay both domains out alike, or move it"))
+        if all(split == "" for split, _ in groups) and self.two and all(map(splits_of, self.domains)):
+            misplaced.append((self.used[0], (), "lies in a folder called like a split, where those of two domains are "
+                              "looked for"))
+        return Layout(groups, outside, misplaced)
 
 
 def place_split(parts):
-    """(split, domain) of a path whose first parts name them, or None."""
+    """(split, domain, folders below) of a path whose first parts name split and domain, or None."""
     short = re.fullmatch(r"([a-z]+)[_-]?([AB])", parts[0], re.IGNORECASE) if len(parts) > 1 else None
     if short and short[1].lower() in SPLIT_NAMES:
-        return SPLIT_NAMES[short[1].lower()], short[2].upper()
-    return (SPLIT_NAMES[parts[0].lower()], parts[1]) if len(parts) > 2 and parts[0].lower() in SPLIT_NAMES else None
+        return SPLIT_NAMES[short[1].lower()], short[2].upper(), parts[1:-1]
+    return (SPLIT_NAMES[parts[0].lower()], parts[1], parts[2:-1]) if len(parts) > 2 and parts[0].lower() in SPLIT_NAMES else None
+
+
+def place_domain(parts):
+    """(split, domain, folders below) of a path whose first parts name domain and split, or None."""
+    named = len(parts) > 2 and parts[1].lower() in SPLIT_NAMES and not splits_of(parts[0])
+    return (SPLIT_NAMES[parts[1].lower()], parts[0], parts[2:-1]) if named else None
 
 
 def place_flat(parts):
-    """("", domain) of a path in a folder of its domain, or None."""
-    return ("", parts[0]) if len(parts) > 1 and parts[0].lower() not in SPLIT_NAMES else None
+    """("", domain, folders below) of a path in a folder of its domain, or None."""
+    return ("", parts[0], parts[1:-1]) if len(parts) > 1 and parts[0].lower() not in SPLIT_NAMES else None
 
 
-def is_image_name(name):
-    """Whether the ending is that of an image, or of a row of a hub's data set."""
-    ending = PurePosixPath(name).suffix.lower()
-    return ending == ".row" or Image.registered_extensions().get(ending) in Image.OPEN
+def splits_of(folder):
+    """The splits that files in a folder of this name may be in; () for a name that says nothing of it."""
+    word = SPLIT_WORDS.fullmatch(folder)
+    return () if not word else (SPLIT_NAMES[word[1].lower()],) if word[1].lower() in SPLIT_NAMES else ("val", "test")
+
+
+def may_be_image(name):
+    """Whether somebody may have meant a file as an image: by its ending, readable or not, or as it has none."""
+    return is_image_name(name) or kind_by_name(name) is not None or not (PurePosixPath(name).suffix or PLAIN.match(PurePosixPath(name).name))

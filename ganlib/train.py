@@ -30,7 +30,7 @@ from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.nets import build_ema, build_nets, pack_weights, set_trainable, update_ema
 from ganlib.parameters import check_parameters
 from ganlib.pool import ImagePool
-from ganlib.progress import Progress
+from ganlib.progress import Progress, say
 from ganlib.runs import find_missing, is_finished, load_run, save_weights, score_run
 from ganlib.speed import CapturedStep, lay_out
 from ganlib.watch import warn
@@ -346,6 +346,8 @@ def main(arguments=None):
             known = ", ".join(signature(load_domains).parameters)
             raise InputError(f"{options.config}: data: {printable(unknown[0])[:100]}: no such parameter; there are {known}")
         data = load_domains(**job["data"] | check_parameters(job["data"]))
+        if rank() == 0 and len(data.skipped):
+            say(f"{data.name}: {'; '.join(data.notes)}")
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
         if is_finished(folder) and job["resume"]:
             claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's

@@ -189,8 +189,8 @@ REFUSED = {     # content, what the reason says
     "empty.png": (b"", "empty"), "zeros.jpg": (bytes(5000), "no image (JPEG"), "text.png": (b"hello\nworld", "no image (JPEG"),
     "cut.png": (encoded(size=(60, 60))[:80], ""), "cut.jpg": (encoded(kind="JPEG", size=(200, 200))[:-300], "truncated"),
     "bomb.png": (png_of_size(30000, 30000), "exceeds limit"), "no_width.png": (png_of_size(0, 5), ""),
-    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/tmp/owned) (w) file\n", "no image (JPEG"),
-    "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image (JPEG"), "notes.csv": (b"a,b\n1,2\n", "no image (JPEG"),
+    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/tmp/owned) (w) file\n", "EPS, which is not read"),
+    "page.svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, which is not read"), "notes.csv": (b"a,b\n1,2\n", "no image (JPEG"),
 }
 
 

@@ -4,13 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
 from ganlib import InputError
-from ganlib.checks import check_domains, look_at
+from ganlib.checks import check_domains, check_sizes, look_at, show_size
 from ganlib.data import load_domains
-from ganlib.doctor import examine, main, offenders, tell_cost
+from ganlib.doctor import examine, main, offenders, parse_size, tell_cost
 from ganlib.faces import draw_faces
 
 COUNTS = {"train": 110, "val": 8, "test": 8}
@@ -175,11 +176,23 @@ def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, status, text", [
-    (["nowhere"], 2, "no such folder or zip"), (["builtin", "--image-size", "0"], 2, "image_size 0"), (["builtin", "--domain-a", "selfie"], 2, "of the builtin faces A is"), ([], 2, "image_size 8x8: expected 16")])
+    (["nowhere"], 2, "no such folder or zip"), (["builtin", "--image-size", "0"], 2, "image_size 0"), (["builtin", "--image-size", "64.5"], 2, "--image-size 64.5: expected a whole number"),
+    (["builtin", "--image-size", "16x8x8"], 2, "--image-size 16x8x8: expected a whole number of pixels, as 64, or height and width, as 32x48"), (["builtin", "--domain-a", "selfie"], 2, "of the builtin faces A is"), ([], 2, "image_size 8x8: expected 16")])
 def test_command_refuses_in_one_line(arguments, status, text, clean, capsys):
     assert main(arguments or [str(clean), "--image-size", "8"]) == status
     error = capsys.readouterr().err
     assert text in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["32x48", "32X48", "32,48", "32, 48", "[32, 48]", "(32, 48)"])
+def test_size_of_the_command_is_a_number_or_height_and_width(text):
+    assert parse_size(text) == [32, 48] and parse_size(" 64 ") == parse_size("[64]") == 64
+
+
+def test_size_is_told_in_one_order():
+    known = pd.DataFrame({"width": [60, 64], "height": [80, 90], "side": "ab", "remark": "", "file": ["a.png", "b.png"]})
+    assert check_sizes(known, (80, 64))[0].text == "images smaller than 80x64 (height x width), which get enlarged: 1"
+    assert load_domains("builtin", 32, builtin_a=1, builtin_b=1, builtin_eval=1).train.a.shape[2:] == (32, 32) and show_size((32, 32)) == "32x32"
 
 
 def test_unwritable_place_for_pictures(clean, tmp_path, capsys):

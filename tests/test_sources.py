@@ -162,11 +162,95 @@ def test_near_duplicates_survive_saving_scaling_and_light_and_others_are_none():
     (["cats/1.png", "dogs/deep/er/2.png", "readme.md"], {("", "cats"), ("", "dogs")}),
     (["top/cats/1.png", "top/dogs/2.png", "top/notes.txt"], {("", "cats"), ("", "dogs")}),
     (["train/a/1.png", "train/b/1.png", "train/c/1.png"], {("train", "a"), ("train", "b"), ("train", "c")}),
-    (["1.png", "notes.txt"], set()), (["train/1.png", "test/1.png"], set())])
+    (["1.png", "notes.txt"], set()), (["train/1.png", "test/1.png"], set()),
+    (["a/train/1.png", "a/Test/x/2.png", "b/train/1.png"], {("train", "a"), ("test", "a"), ("train", "b")}),
+    (["top/a/training/1.png", "top/b/valid/1.png", "top/b/notes.txt"], {("train", "a"), ("val", "b")}),
+    (["a/train/x/1.png", "b/train/x/1.png", "b/test/x/1.png"], {("train", "a"), ("train", "b"), ("test", "b")}),
+    (["a/train/1.png", "a/bus/1.png", "b/train/1.png", "b/bus/1.png"], {("", "a"), ("", "b")}),     # what they show: a train
+    (["train/a/train/1.png", "test/a/train/1.png", "train/b/bus/1.png"], {("train", "a"), ("test", "a"), ("train", "b")}),
+    (["x/trainA/1.png", "x/testA/1.png", "y/trainB/1.png"], {("train", "A"), ("test", "A"), ("train", "B")}),
+    (["testset/a/1.png", "testset/b/1.png"], {("", "a"), ("", "b")}),
+    (["a/1.png", "b/1.heic"], {("", "a"), ("", "b")}), (["a/1.png", "b/1.png", "docs/1.pdf"], {("", "a"), ("", "b")})])
 def test_layouts(files, groups):
-    found, outside = group_files(files)
-    assert set(found) == groups
-    assert sorted(f for part in found.values() for f in part) + outside == sorted(files)
+    layout = group_files(files)
+    assert set(layout.groups) == groups and layout.misplaced == []
+    assert sorted([*(f for part in layout.groups.values() for f in part), *layout.outside]) == sorted(files)
+
+
+@pytest.mark.parametrize("files, wrong, why", [
+    (["a/train/1.png", "a/test/1.png", "b/1.png"], ["a/test/1.png"], "a folder test"),
+    (["a/1.png", "a/test/1.png", "b/1.png", "b/test/1.png"], ["a/1.png", "b/1.png"], "in none of its splits"),
+    (["top/a/1.png", "top/a/2019/VAL/1.png", "top/b/1.png"], ["top/a/2019/VAL/1.png"], "a folder VAL"),
+    (["trainA/1.png", "trainA/test/1.png", "trainB/1.png"], ["trainA/test/1.png"], "a folder test"),
+    (["train/a/1.png", "train/a/holdout/1.png", "train/b/1.png"], ["train/a/holdout/1.png"], "a folder holdout"),
+    (["a/train/1.png", "a/train/testB/1.png", "b/train/1.png"], ["a/train/testB/1.png"], "a folder testB"),
+    (["a/train/1.png", "a/dev/1.png", "b/train/1.png", "b/dev/1.png"], ["a/dev/1.png", "b/dev/1.png"], "a folder dev"),
+    (["a/train/1.png", "a/test/1.png", "a/eval/1.png", "b/train/1.png"], ["a/eval/1.png"], "in none of its splits"),
+    (["a/train/x/1.png", "a/train/y/1.png", "b/train/x/1.png", "b/train/y/1.png"], ["a/train/x/1.png"], "of the domain x or of a"),
+    (["a/dev/1.png", "a/holdout/1.png"], ["a/dev/1.png"], "called like a split"),
+    *[([f"a/{name}/1.png", "a/1.png", "b/1.png"], [f"a/{name}/1.png"], f"a folder {name}")
+      for name in ("validation", "Testing", "tests", "test_images", "test2014", "evaluation", "held-out", "valset")]])
+def test_images_in_a_folder_called_like_a_split_never_end_in_train(files, wrong, why):
+    misplaced = group_files(files).misplaced
+    if "dev/1.png" in files[1] and len(files) == 4:     # no layout knows dev: all of it is read as one folder a domain
+        assert {("", "a"), ("", "b")} == set(group_files(files).groups)
+    assert [f for f, _, _ in misplaced] == wrong and why in misplaced[0][2]
+
+
+def by_domain(flat, top):
+    """The images of `flat` as DOMAIN/SPLIT below top: every fifth in test."""
+    for i, file in enumerate(sorted(flat.rglob("*.*"))):
+        place = top / file.parent.name / ("Test" if i % 5 == 0 else "train") / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    return top
+
+
+def test_domain_first_is_read_as_split_first_and_a_manifest_of_before_is_not_used(flat, tmp_path):
+    folder = by_domain(flat, tmp_path / "first/faces")
+    for file in folder.rglob("*.*"):
+        place = tmp_path / "second" / file.parent.name / file.parent.parent.name / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    split = splits_of(load_domains(tmp_path / "second", 32))
+    (folder / MANIFEST).write_text("file,sha256,split\nanime/Test/00.png,0,train\n")
+    data = load_domains(folder, 32)
+    assert data.fingerprint == load_domains(tmp_path / "second", 32).fingerprint == load_domains(folder.parent, 32).fingerprint
+    assert {f"{s}/{d}/{name}": where for (d, s, name), where in [(f.split("/"), where) for f, where in splits_of(data).items()]} == split
+    assert all((where == "test") == ("/Test/" in f) for f, where in splits_of(data).items())
+    assert f"{MANIFEST} is not used, as the folders say which split a file is in; delete it" in data.notes
+    (folder / MANIFEST).unlink()
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in folder.rglob("*.*"):
+            archive.write(file, file.relative_to(folder))
+    assert load_domains(tmp_path / "set.zip", 32).fingerprint == data.fingerprint
+
+
+def test_split_folder_in_a_flat_domain_is_refused_unless_the_manifest_keeps_it_out(flat):
+    load_domains(flat, 32)
+    table = pd.read_csv(flat / MANIFEST)
+    held = [f for f, split in zip(table.file, table.split) if split == "test" and f.startswith("anime")]
+    (flat / "anime/test").mkdir()
+    for f in held:
+        (flat / f).rename(flat / "anime/test" / Path(f).name)
+    (flat / MANIFEST).rename(flat.parent / MANIFEST)
+    for strict in (True, False):
+        with pytest.raises(InputError, match=r"anime/test/\w+.png \(and 3 more\) lies in a folder test, but would be trained on; lay both"):
+            load_domains(flat, 32, strict=strict)
+    table.file = table.file.map({f: f.replace("anime/", "anime/test/") for f in held}).fillna(table.file)
+    table.to_csv(flat / MANIFEST, index=False)
+    assert load_domains(flat, 32).counts().values.tolist() == [[35, 4, 4], [24, 3, 3]]
+    table.assign(split="train").to_csv(flat / MANIFEST, index=False)
+    with pytest.raises(InputError, match="would be trained on"):
+        load_domains(flat, 32)
+
+
+def test_domains_beside_the_folder_of_their_test_are_refused(flat):
+    for domain in ("anime", "selfie"):
+        (flat / "test" / domain).mkdir(parents=True)
+        (flat / domain / "00.png").rename(flat / "test" / domain / "00.png")
+    with pytest.raises(InputError, match="domain anime has no train, and 71 images lie outside of the layout, the first anime/01.png"):
+        load_domains(flat, 32)
 
 
 @pytest.fixture
@@ -304,7 +388,7 @@ def test_data_set_of_the_hub_with_two_image_columns(tmp_path, hub):
     data = load_domains(f"hf:{tmp_path / 'two'}", 32)
     assert data.domains == ("imageA", "imageB") and data.counts().values.tolist() == [[10, 1, 1]] * 2
     datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "none/train.parquet")
-    with pytest.raises(InputError, match=r"0 image columns and 0 label columns in train \(text\); expected two of images"):
+    with pytest.raises(InputError, match=r"0 image columns and 0 label columns in train \(text \(string\)\); expected two of images"):
         load_domains(f"hf:{tmp_path / 'none'}", 32)
 
 
@@ -317,6 +401,39 @@ def test_rows_of_the_hub_without_a_label_and_labels_with_a_slash(tmp_path, hub):
     data = load_domains(f"hf:{tmp_path / 'some'}", 32)      # its only split is called neither train nor anything else
     assert data.domains == ("drawn-anime", "photo") and data.counts().to_numpy().sum() == 22
     assert set(data.skipped.reason) == {"no label"} and len(data.skipped) == 2
+
+
+@pytest.mark.parametrize("values, names", [(["anime", "selfie"], ("anime", "selfie")), (["1", "0"], ("0", "1")), (["True", "False"], ("False", "True")),
+                                           (["2", "1"], ("1", "2"))])
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_labels_of_the_hub_may_be_texts_numbers_or_truth_values(hub, values, names, form):
+    kinds = dict(zip(("anime", "selfie"), values))
+    for split in ("train", "test"):
+        rows = [{"file_name": f"{f.parent.name}/{f.name}", "style": kinds[f.parent.name], "who": f"face {i} of {f.parent.name}"}
+                for i, f in enumerate(sorted((hub / split).rglob("*.png")))]
+        if form == "csv":
+            pd.DataFrame(rows).to_csv(hub / split / "metadata.csv", index=False)
+        else:
+            plain = [row | {"style": row["style"] if row["style"].isalpha() and row["style"] not in ("True", "False") else json.loads(row["style"].lower())}
+                     for row in rows]
+            (hub / split / "metadata.jsonl").write_text("\n".join(map(json.dumps, plain)))
+    data = load_domains(f"hf:{hub}", 32)
+    assert data.domains == names and data.counts().values.tolist() == [[11, 1, 3]] * 2
+    assert data.files.file[0].startswith(f"train/{names[0]}/")
+
+
+@pytest.mark.parametrize("column, message", [
+    ({"style": ["a", "b", "c"]}, r"1 image columns and 0 label columns in train \(image \(.*\), style \(string\)\); expected two of images, or one of"),
+    ({"style": ["a", "b", "a"], "kind": [1, 1, 2]}, r"1 image columns and 2 label columns .*these could all be the label: style, kind"),
+    ({"style": ["a", "", None]}, "1 image columns and 0 label columns")])
+def test_labels_of_the_hub_that_are_ambiguous_or_none_are_told(tmp_path, hub, column, message):
+    import datasets
+    files = [str(f) for f in sorted((hub / "train/anime").iterdir())[:3]]
+    table = datasets.Dataset.from_dict({"image": files} | column).cast_column("image", datasets.Image())
+    table.to_parquet(tmp_path / "odd/data/train-00000-of-00001.parquet")
+    with pytest.raises(InputError, match=message) as caught:
+        load_domains(f"hf:{tmp_path / 'odd'}", 32)
+    assert "\n" not in str(caught.value)
 
 
 def test_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
