@@ -103,8 +103,8 @@ def test_every_text_is_read_and_written_as_utf_8():
 
 def test_files_that_windows_programs_wrote_read_the_same(tmp_path):
     """With a byte order mark and line ends of two characters."""
-    (tmp_path / "mine.yaml").write_bytes("\ufefftitle: Zoë ↓\r\nnotebooks: [01]\r\n".encode())
-    assert read_yaml(tmp_path / "mine.yaml") == {"title": "Zoë ↓", "notebooks": [1]}
+    (tmp_path / "mine.yaml").write_bytes("\ufefftitle: Zoë ↓\r\nsteps: [1]\r\n".encode())
+    assert read_yaml(tmp_path / "mine.yaml") == {"title": "Zoë ↓", "steps": [1]}
     (tmp_path / "ganlib_manifest.csv").write_bytes("\ufefffile,sha256,split\r\na/é.png,00,train\r\n".encode())
     assert read_manifest(tmp_path / "ganlib_manifest.csv", ["a/é.png"]) == {"a/é.png": ("00", "train")}
 
