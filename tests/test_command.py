@@ -106,7 +106,8 @@ def test_files_that_windows_programs_wrote_read_the_same(tmp_path):
     (tmp_path / "mine.yaml").write_bytes("\ufefftitle: Zoë ↓\r\nsteps: [1]\r\n".encode())
     assert read_yaml(tmp_path / "mine.yaml") == {"title": "Zoë ↓", "steps": [1]}
     (tmp_path / "ganlib_manifest.csv").write_bytes("\ufefffile,sha256,split\r\na/é.png,00,train\r\n".encode())
-    assert read_manifest(tmp_path / "ganlib_manifest.csv", ["a/é.png"]) == {"a/é.png": ("00", "train")}
+    rows = read_manifest(tmp_path / "ganlib_manifest.csv", ["a/é.png"])
+    assert list(rows) == ["a/é.png"] and rows["a/é.png"][:2] == ("00", "train")
 
 
 def test_settings_are_utf_8_in_every_locale(tmp_path):
