@@ -162,6 +162,14 @@ def test_one_odd_pixel_or_file_darkens_no_other(tmp_path):
     assert remarks["a/01.tif"] == remarks["a/02.tif"] == "values outside the value range, clipped"
 
 
+@pytest.mark.parametrize("most", [1000, 1023, 4095, 65535])
+def test_pgm_is_read_by_the_most_that_it_says(most):
+    values = np.round(RAMP * most)
+    content = f"P5 24 20 {most}\n".encode() + values.astype(">u2").tobytes()
+    out = decode_image(content, (20, 24))[0][0]
+    assert np.abs(out - values / most * 255).max() <= 1
+
+
 def test_file_without_a_finite_value_is_not_read():
     for value in (np.nan, np.inf):
         images, facts = examine_file(
