@@ -56,8 +56,8 @@ class TrainConfig:
     decay_from: float = 0.5             # share of the steps at constant rates, which then fall linearly to 0
     init: str = "normal"                # weights from N(0, 0.02), or "torch" for torch's own
     ema: float = 0.999                  # decay of the running means of the generators' weights, once warmed up
-    lambda_cycle: float = 10.0          # weight of the cycle loss
-    lambda_idt: float = 0.5             # weight of the identity loss, relative to lambda_cycle
+    lambda_cycle: float = 10.0          # weight of the cycle loss; 0: neither it nor the identity loss is computed
+    lambda_idt: float = 0.5             # weight of the identity loss, relative to lambda_cycle; 0: not computed
     resize_conv: bool = True            # cyclegan: enlarge, then convolve, instead of transposed convolutions
     pre_norm: bool = True               # uvcgan: blocks normalise first, with leaky ReLU
     vit_norm: bool = True               # uvcgan: LayerNorm in the transformer's blocks

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganlib.files import InputError
-from ganlib.losses import discriminator_losses, generator_losses
+from ganlib.losses import discriminator_losses, generator_losses, weighed
 from ganlib.models.vit import ViTBlock
 from ganlib.nets import build_nets, set_trainable
 
@@ -37,12 +37,15 @@ def pass_through(nets, real_a, real_b, cfg):
 
 def formula_flops(cfg):
     """The same two figures from the sizes of the layers: 2 k^2 c_in c_out h w for a convolution, 2 in out for a linear layer on a token,
-    4 L^2 F for attention over L tokens. A step is 6 generator passes and 6 of a discriminator (2 on fakes for the generators, 2 on real
-    images, 2 on fakes for itself); backward costs twice the forward pass, of discriminators in the generators' step once, as their
-    weights are frozen then; the first convolution of a pass on images that nothing is learned of needs no gradient of its input."""
+    4 L^2 F for attention over L tokens. A step is 6 generator passes (2 there, and 2 back and 2 identities where these have a weight) and
+    6 of a discriminator (2 on fakes for the generators, 2 on real images, 2 on fakes for itself); backward costs twice the forward
+    pass, of discriminators in the generators' step once, as their weights are frozen then; the first convolution of a pass on images
+    that nothing is learned of needs no gradient of its input."""
     nets, image = build_nets(cfg, torch.device("meta")), torch.empty(1, 3, *cfg.image_size, device="meta")
     g, d = [forward_flops(net, image) for net in (nets.g_ab, nets.d_a)]
-    step = 6 * 3 * sum(g) - 4 * g[0] + (2 * 2 + 4 * 3) * sum(d) - 4 * d[0]
+    with_cycle, with_idt = weighed(cfg)
+    on_real, on_fake = 2 + 2 * with_idt, 2 * with_cycle
+    step = (on_real + on_fake) * 3 * sum(g) - on_real * g[0] + (2 * 2 + 4 * 3) * sum(d) - 4 * d[0]
     return {"flops_per_image": sum(g), "flops_per_pair": step}
 
 

@@ -57,14 +57,15 @@ class Log:
             self.file.close()
 
     def keep(self, epoch, step, told):
-        """Keep a step's losses and gradients on the device until the next flush."""
-        self.kept.append((epoch, step, torch.stack([told[name] for name in LOSSES + GRADS])))
+        """Keep a step's losses (those that are computed, see losses.weighed) and gradients on the device until the next flush."""
+        self.names = [name for name in LOSSES + GRADS if name in told]
+        self.kept.append((epoch, step, torch.stack([told[name] for name in self.names])))
 
     def flush(self):
         """Fetch the kept steps (means over all processes) and write them; NotFinite names the values that are not finite."""
         values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
         for (epoch, step, _), row in zip(self.kept, values):
-            self.write("train", epoch, step, dict(zip(LOSSES + GRADS, row)))
+            self.write("train", epoch, step, dict(zip(self.names, row)))
         self.kept = []
 
     def write(self, split, epoch, step, figures):
@@ -91,7 +92,7 @@ class Log:
             self.val = line
         else:
             for name in WATCHED:
-                self.train[name].append(line[name])
+                self.train[name].append(line.get(name, math.nan))
 
     def table(self):
         """What watch.warn looks at: a row for each written step, and the last validation."""

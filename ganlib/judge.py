@@ -34,10 +34,10 @@ SCORES = {
 @torch.no_grad()
 def generate(net, images, batch_size=32):
     """A generator over any number of images, float (N, 3, H, W) in [-1, 1] on the CPU -> the same."""
-    device, made = next(net.parameters()).device, []
+    like, made = next(net.parameters()), []
     with Progress("translating", len(images), unit="images") as progress:
         for batch in images.split(batch_size):
-            made.append(net(batch.to(device)).float().cpu())
+            made.append(net(batch.to(like.device, like.dtype)).float().cpu())
             progress.add(len(batch))
     return torch.cat(made)
 

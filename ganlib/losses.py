@@ -22,19 +22,32 @@ def l1(x, y):
     return F.l1_loss(full(x), full(y))
 
 
+def weighed(cfg):
+    """(Whether the cycle loss has a weight, whether the identity loss has one): what has none is not computed."""
+    return cfg.lambda_cycle > 0, cfg.lambda_cycle > 0 and cfg.lambda_idt > 0
+
+
 def generator_losses(nets, real_a, real_b, cfg):
     """Losses of both generators together (Zhu et al. 2017, section 3), and the fakes: (dict of scalars, fake_a, fake_b).
 
     g_adv, cycle and idt are sums over both directions; g = g_adv + lambda_cycle * (cycle + lambda_idt * idt).
+    cycle or idt is not computed, and not among the losses, where its weight is 0.
     """
-    n = len(real_a)     # translation and identity in one pass: the networks normalise each image by itself, so none sees the others
-    fake_b, idt_b = nets.g_ab(torch.cat([real_a, real_b])).split(n)
-    fake_a, idt_a = nets.g_ba(torch.cat([real_b, real_a])).split(n)
-    rec_a, rec_b = nets.g_ba(fake_b), nets.g_ab(fake_a)
-    losses = {"g_adv": gan_loss(nets.d_b(fake_b), 1.0) + gan_loss(nets.d_a(fake_a), 1.0),
-              "cycle": l1(rec_a, real_a) + l1(rec_b, real_b),
-              "idt": l1(idt_a, real_a) + l1(idt_b, real_b)}
-    losses["g"] = losses["g_adv"] + cfg.lambda_cycle * (losses["cycle"] + cfg.lambda_idt * losses["idt"])
+    n, (with_cycle, with_idt) = len(real_a), weighed(cfg)
+    if with_idt:    # in one pass: the networks normalise each image by itself, so none sees the others
+        fake_b, idt_b = nets.g_ab(torch.cat([real_a, real_b])).split(n)
+        fake_a, idt_a = nets.g_ba(torch.cat([real_b, real_a])).split(n)
+    else:
+        fake_b, fake_a = nets.g_ab(real_a), nets.g_ba(real_b)
+    if with_cycle:
+        rec_a, rec_b = nets.g_ba(fake_b), nets.g_ab(fake_a)
+    losses = {"g_adv": gan_loss(nets.d_b(fake_b), 1.0) + gan_loss(nets.d_a(fake_a), 1.0)}
+    if with_cycle:
+        losses["cycle"] = l1(rec_a, real_a) + l1(rec_b, real_b)
+    if with_idt:
+        losses["idt"] = l1(idt_a, real_a) + l1(idt_b, real_b)
+    content = losses.get("cycle", 0.0) + cfg.lambda_idt * losses.get("idt", 0.0)
+    losses["g"] = losses["g_adv"] + cfg.lambda_cycle * content
     return losses, fake_a, fake_b
 
 

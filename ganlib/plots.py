@@ -68,9 +68,9 @@ def show_grid(rows, labels, width=8.0):
 def plot_losses(history, names, columns=3):
     """Losses by epoch, the mean over each epoch's training steps against validation: a panel for each name. -> Figure.
 
-    history: the table of a Run (columns split, epoch, step and the losses).
+    history: the table of a Run (columns split, epoch, step and the losses). A loss that was not computed has no panel.
     """
-    names = list(names)
+    names = [name for name in names if history[name].notna().any()]
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
     figure, panels = plt.subplots(rows, columns, figsize=(8, 2.3 * rows), dpi=100, squeeze=False, sharex=True,

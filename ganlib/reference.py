@@ -8,7 +8,7 @@ import copy
 import torch
 from torch import nn
 
-from ganlib.losses import gan_loss, l1
+from ganlib.losses import gan_loss, l1, weighed
 from ganlib.models.common import InstanceNorm, ReflectionPad
 from ganlib.models.vit import ViTBlock
 from ganlib.nets import Nets, set_trainable
@@ -27,7 +27,7 @@ PLAIN = {InstanceNorm: nn.InstanceNorm2d, ReflectionPad: nn.ReflectionPad2d, ViT
 
 
 def plain_copy(nets):
-    """Copies of networks, in float32 and NCHW, of torch's own layers and with the same weights."""
+    """Copies of networks, in their precision and NCHW, of torch's own layers and with the same weights."""
     nets = Nets(*[copy.deepcopy(net).to(memory_format=torch.contiguous_format) for net in nets])
     for net in nets:
         for module in net.modules():
@@ -58,11 +58,15 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     g_ab, g_ba, d_a, d_b = nets
     set_trainable((d_a, d_b), False)
     fake_b, fake_a = g_ab(real_a), g_ba(real_b)
-    rec_a, rec_b = g_ba(fake_b), g_ab(fake_a)
-    idt_a, idt_b = g_ba(real_a), g_ab(real_b)
+    content, (with_cycle, with_idt) = {}, weighed(cfg)
+    if with_cycle:
+        rec_a, rec_b = g_ba(fake_b), g_ab(fake_a)
+        content["cycle"] = l1(rec_a, real_a) + l1(rec_b, real_b)
+    if with_idt:
+        idt_a, idt_b = g_ba(real_a), g_ab(real_b)
+        content["idt"] = l1(idt_a, real_a) + l1(idt_b, real_b)
     g_adv = gan_loss(d_b(fake_b), 1.0) + gan_loss(d_a(fake_a), 1.0)
-    cycle, idt = l1(rec_a, real_a) + l1(rec_b, real_b), l1(idt_a, real_a) + l1(idt_b, real_b)
-    g = g_adv + cfg.lambda_cycle * (cycle + cfg.lambda_idt * idt)
+    g = g_adv + cfg.lambda_cycle * (content.get("cycle", 0.0) + cfg.lambda_idt * content.get("idt", 0.0))
     opts[0].zero_grad()
     g.backward()
     grad_g = size_of_gradient(g_ab, g_ba)
@@ -77,7 +81,7 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     (loss_a + loss_b).backward()
     grad_d = size_of_gradient(d_a, d_b)
     opts[1].step()
-    losses = {"g": g, "g_adv": g_adv, "cycle": cycle, "idt": idt, "d_a": loss_a, "d_a_real": d_a_real, "d_a_fake": d_a_fake,
+    losses = {"g": g, "g_adv": g_adv, **content, "d_a": loss_a, "d_a_real": d_a_real, "d_a_fake": d_a_fake,
               "d_b": loss_b, "d_b_real": d_b_real, "d_b_fake": d_b_fake}
     return {name: loss.detach() for name, loss in losses.items()} | {"grad_g": grad_g, "grad_d": grad_d}
 

@@ -96,6 +96,8 @@ def load_run(folder, device=None):
         history = pd.read_json(folder / "metrics.jsonl", lines=True)
     except (OSError, ValueError):
         raise InputError(f"{folder / 'metrics.jsonl'}: missing or damaged; train the run again") from None
+    for name in {"cycle", "idt"} - set(history):      # without a weight it is not computed (losses.weighed)
+        history[name] = float("nan")
     return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, read_json(folder / "metrics.json"))
 
 

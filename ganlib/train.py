@@ -126,18 +126,20 @@ def has_bfloat16(device):
 
 @torch.no_grad()
 def evaluate(nets, pair, cfg, amp, limit=None):
-    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all)."""
-    totals, n, device = dict.fromkeys(LOSSES, 0.0), 0, next(nets.g_ab.parameters()).device
+    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all). A loss without a weight is
+    not computed (losses.weighed), and not among them."""
+    totals, n, like = {}, 0, next(nets.g_ab.parameters())
     with Progress("taking losses", min(max(map(len, pair)), limit or MOST), unit="images") as progress:
-        for real_a, real_b in fixed_batches(pair, EVAL_BATCH, device, limit):
+        for batch in fixed_batches(pair, EVAL_BATCH, like.device, limit):
+            real_a, real_b = [real.to(like.dtype) for real in batch]
             with amp:
                 g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
                 d = discriminator_losses(nets, real_a, real_b, fake_a, fake_b)
             for name, loss in (g | d).items():
-                totals[name] += loss * len(real_a)
+                totals[name] = totals.get(name, 0.0) + loss * len(real_a)
             n += len(real_a)
             progress.add(len(real_a))
-    return {name: float(total) / n for name, total in totals.items()}
+    return {name: float(totals[name]) / n for name in LOSSES if name in totals}
 
 
 def validate(nets, emas, judge, cfg, amp):

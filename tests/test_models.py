@@ -102,6 +102,23 @@ def test_vit_equals_a_reference_pixel_by_pixel(size):
     assert torch.allclose(vit(x), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-5), (torch.bfloat16, 0.05), (torch.float16, 0.01)])
+@pytest.mark.parametrize("cls", GENERATORS + (partial(UVCGANGenerator, vit_norm=True, pre_norm=False), PatchDiscriminator))
+def test_networks_work_in_the_precision_that_they_are_brought_to(cls, dtype, bound):
+    torch.manual_seed(0)
+    net, x = cls(**({"ndf": 8} if cls is PatchDiscriminator else {"ngf": 8})), torch.randn(2, 3, 16, 24)
+    expected, found = net(x), net.to(dtype)(x.to(dtype))
+    assert found.dtype == dtype
+    assert (found.float() - expected).norm() < bound * expected.norm()
+
+
+def test_positions_are_made_in_the_precision_of_the_weights():
+    vit = PixelwiseViT(6, features=8, n_heads=2, n_blocks=1, ffn_features=16).double()
+    x = torch.tensor([2 * j / 6 - 1 for j in range(7)], dtype=torch.float64)
+    places = torch.stack([x.repeat(7), x.repeat_interleave(7)], dim=-1)
+    assert (vit.positions(7, 7) - torch.sin(vit.positions.proj(places))).abs().max() < 1e-14
+
+
 def test_vit_attends_over_all_pixels_once_its_scalar_has_moved():
     vit = PixelwiseViT(6, features=8, n_heads=2, n_blocks=1, ffn_features=16)
     vit.blocks[0].rezero.data.fill_(1.0)

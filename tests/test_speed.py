@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import checkpoint, distributed, runs, train
+from ganlib import checkpoint, distributed, runs, timing, train
+from ganlib.cost import count_flops, formula_flops
 from ganlib.files import InputError
 from ganlib.models.common import InstanceNorm, ReflectionPad
 from ganlib.models.vit import attend
@@ -72,6 +73,40 @@ def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts, layout, dtype):
             # does not, float64 leaves nothing out
             scale = max(q.grad.norm(), (0.1 if dtype == torch.float32 else 1e-6) * max(x.grad.norm() for x in other.parameters()))
             assert (p.grad - q.grad).norm() < 1e-4 * scale, name
+
+
+@pytest.mark.parametrize("lambda_cycle, lambda_idt, images", [(10.0, 0.0, 16), (0.0, 0.5, 8), (0.0, 0.0, 8), (2.0, 0.1, 24)])
+@pytest.mark.parametrize("arch", ["cyclegan", "uvcgan"])
+def test_loss_without_a_weight_is_not_computed_in_either_step(tiny, arch, lambda_cycle, lambda_idt, images):
+    """Networks brought to float64 after they were made: nothing in a step may be of a precision of its own."""
+    cfg = tiny(arch=arch, batch_size=4, lambda_cycle=lambda_cycle, lambda_idt=lambda_idt)
+    (nets, _, pools), (plain, _, plain_pools) = both(cfg)
+    seen = {}
+    for name, side in (("fast", nets), ("plain", plain)):
+        for net in side:
+            net.double()
+        for net in side[:2]:
+            net.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: seen.get(name, 0) + len(inputs[0])}))
+    opts = train.build_optimizers(nets, cfg)[0]
+    plain_opts = [torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]) for opt in train.build_optimizers(plain, cfg)[0]
+                  for group in opt.param_groups]
+    losses = train.train_step(nets, opts, pools, *batch(4).double(), cfg, nullcontext())
+    expected = reference_step(plain, plain_opts, plain_pools, *batch(4).double(), cfg)
+    assert seen == {"fast": images, "plain": images}
+    absent = {"cycle": not lambda_cycle, "idt": not lambda_cycle or not lambda_idt}
+    assert set(losses) == set(expected) == {name for name in (*train.LOSSES, *train.GRADS) if not absent.get(name)}
+    for name in losses:
+        torch.testing.assert_close(losses[name], expected[name], rtol=1e-9, atol=0)
+    for net, other in zip(nets, plain):
+        for p, q in zip(net.parameters(), other.parameters()):
+            torch.testing.assert_close(p, q, rtol=0, atol=1e-6)     # Adam's step is 4e-4, and of a bias before a norm it is rounding
+
+
+def test_floating_point_operations_are_those_of_what_is_computed(tiny):
+    for weights in ({}, {"lambda_idt": 0.0}, {"lambda_cycle": 0.0}):
+        cfg = tiny(ngf=8, **weights)
+        assert formula_flops(cfg) == count_flops(cfg)
+        assert timing.check(cfg, torch.device("cpu")) < 1e-4
 
 
 def distance(weights, others):

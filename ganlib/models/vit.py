@@ -18,11 +18,12 @@ class FourierPositions(nn.Module):
 
     def forward(self, height, width):
         # differs: positions come from the map at hand, not from a fixed square grid laid out (width, height)
-        device = self.proj.weight.device
-        y = torch.linspace(-1, 1, height, device=device) if height > 1 else torch.zeros(1, device=device)
-        x = torch.linspace(-1, 1, width, device=device) if width > 1 else torch.zeros(1, device=device)
+        weight = self.proj.weight
+        exact = dict(device=weight.device, dtype=torch.promote_types(weight.dtype, torch.float32))
+        y = torch.linspace(-1, 1, height, **exact) if height > 1 else torch.zeros(1, **exact)
+        x = torch.linspace(-1, 1, width, **exact) if width > 1 else torch.zeros(1, **exact)
         grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)  # (H, W, 2)
-        return torch.sin(self.proj(grid.flatten(0, 1)))                                         # (H * W, features)
+        return torch.sin(self.proj(grid.flatten(0, 1).to(weight.dtype)))                        # (H * W, features)
 
 
 def attend(attention, x):
