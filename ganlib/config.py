@@ -22,6 +22,10 @@ RECIPES = {
                  decay_from=1.0, init="torch", resize_conv=False, pre_norm=False, vit_norm=False),
 }
 
+# Fields that came after the first runs, and what those were trained with. A field at that value is no part of a digest
+# (TrainConfig.name), and a config that lacks it has that value: so runs of before keep their folders. Every new field joins here.
+ADDED = {"n_blocks": 6}
+
 SHORT = reprlib.Repr()
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 3, 100, 100
 
@@ -61,6 +65,7 @@ class TrainConfig:
     resize_conv: bool = True            # cyclegan: enlarge, then convolve, instead of transposed convolutions
     pre_norm: bool = True               # uvcgan: blocks normalise first, with leaky ReLU
     vit_norm: bool = True               # uvcgan: LayerNorm in the transformer's blocks
+    n_blocks: int = 6                   # cyclegan: residual blocks of a generator; the paper has 9 from 256 pixels on
 
     @classmethod
     def from_recipe(cls, /, recipe="default", **values):
@@ -87,16 +92,22 @@ class TrainConfig:
         for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
             if not 1 <= getattr(self, name) < MOST:
                 raise InputError(f"{name} {shown(getattr(self, name))}: expected 1 or more, and less than {MOST:,}")
-        for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from", "ema"):
+        for name in ("seed", "epoch_steps", "pool_size", "lr_g", "lr_d", "lambda_cycle", "lambda_idt", "beta1", "decay_from",
+                     "ema", "n_blocks"):
             if not 0 <= getattr(self, name) < MOST:
                 raise InputError(f"{name} {shown(getattr(self, name))}: expected 0 or more, and less than {MOST:,}")
         for name in ("beta1", "decay_from", "ema"):
             if getattr(self, name) > 1 or (name != "decay_from" and getattr(self, name) == 1):
                 raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
+        if self.arch != "cyclegan" and self.n_blocks != ADDED["n_blocks"]:
+            raise InputError(f"n_blocks {shown(self.n_blocks)}: only the generators of arch cyclegan have residual blocks; "
+                             f"leave n_blocks out for {self.arch}")
 
     def name(self, fingerprint):
-        """Folder name of a run: architecture, recipe, and a digest of every field and of the data's fingerprint."""
-        key = json.dumps(asdict(self), sort_keys=True) + fingerprint
+        """Folder name of a run: architecture, recipe, and a digest of every field (but those of ADDED that are as they
+        were before there was a choice) and of the data's fingerprint."""
+        fields = {name: value for name, value in asdict(self).items() if name not in ADDED or value != ADDED[name]}
+        key = json.dumps(fields, sort_keys=True) + fingerprint
         return f"{self.arch}-{self.recipe}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
@@ -287,6 +298,7 @@ def plain_config(cfg):
 
 def show_difference(name, theirs, mine):
     """Raise InputError unless two dicts, that of the file `name` and that of the run to train, are the same."""
+    theirs, mine = ADDED | theirs, ADDED | mine
     changed = [f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)" if key == "data_fingerprint" else
                f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
                for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
@@ -309,4 +321,4 @@ def load_config(folder):
         raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
     values = read_json(path)
     values.pop("data_fingerprint", None)
-    return TrainConfig.from_recipe(**values)
+    return TrainConfig.from_recipe(**(ADDED | values))

@@ -21,7 +21,7 @@ def build_nets(cfg, device):
     """The four networks of a config, on a device, initialised from torch's global seed. Refuses sizes they cannot take."""
     def generator():
         if cfg.arch == "cyclegan":
-            return CycleGANGenerator(ngf=cfg.ngf, resize_conv=cfg.resize_conv)
+            return CycleGANGenerator(ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv)
         return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
 
     def discriminator():
