@@ -132,11 +132,16 @@ def default_device():
 
 
 def device_name(device):
-    """The GPU's or processor's name, for the report."""
+    """The GPU's name, or the processor's and the number of torch's threads, for the report."""
+    return chip_name(device) + ("" if device.type == "cuda" else f", {torch.get_num_threads()} threads")
+
+
+def chip_name(device):
+    """The GPU's or processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        model = next(line for line in open("/proc/cpuinfo", encoding="utf-8") if line.startswith("model name")).split(":", 1)[1].strip()
+        lines = open("/proc/cpuinfo", encoding="utf-8")
+        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
     except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {torch.get_num_threads()} threads"
+        return platform.processor() or platform.machine()

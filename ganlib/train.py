@@ -19,7 +19,7 @@ from torch.nn.utils import get_total_norm
 from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.command import call
 from ganlib.config import MOST, check_pieces, claim_run_folder, read_job, read_json
-from ganlib.cost import count_flops, count_memory, default_device, device_name, out_of_memory
+from ganlib.cost import chip_name, count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
 from ganlib.files import RUNS, InputError, expand, locked, printable, write_atomic
@@ -154,11 +154,13 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
     the means with the lowest KID so far are kept. Then tests and scores (inception: by an Inception too). A warning is printed when it
-    comes up. On a CPU the same call gives the same numbers on the same machine. A finished run of the same config in the folder is
+    comes up. On a CPU the same call gives the same numbers on the same machine with as many threads (torch.get_num_threads(); another
+    number of them adds up in another order, which rounds otherwise, and metrics.json has it). A finished run of the same config in the folder is
     replaced when this one is finished, an unfinished one at once.
 
     resume: go on from the folder's newest whole checkpoint instead, if it has one, or with the scores; the run is then the one that was
-    never interrupted, to the last bit on a CPU. Checkpoints are written after the first step and then checkpoint_seconds apart, and when
+    never interrupted, to the last bit on a CPU with as many threads. Where it goes on with another number of threads or processes, another
+    accumulate, precision, processor or torch, that is said and kept in metrics.json (resumed_otherwise). Checkpoints are written after the first step and then checkpoint_seconds apart, and when
     Ctrl-C, Jupyter's stop button or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that
     are computed one after another, the same step in less memory. processes: how many train together on this machine, each with a GPU of
     its own if there are any. Where torchrun started several, each calls fit and trains on its part of each batch; the first one writes.
@@ -201,10 +203,11 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
     opts, schedules = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
     state = State(nets, emas, opts, schedules, pools, Best())
-    tally = {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": []}
+    tally = {"seconds": 0.0, "checks": 0.0, "checkpoints": 0.0, "wall": 0.0, "memory": [], "warnings": {}, "resumed": [], "otherwise": []}
     begun, known, length = load_checkpoint(folder, device, cfg, data.fingerprint, state) if resume else (0, None, 0)
     tally |= known or {}
     tally["resumed"] = tally["resumed"] + [begun] * bool(begun)
+    note_machine(tally, begun, device, precision, accumulate)
     agree(checkpoint=begun, data=data.fingerprint, config=cfg)     # and so wait for the first process, which may have trained a probe
 
     losses = share(generator_losses, nets[:2], accumulate), share(discriminator_losses, nets[2:], accumulate)
@@ -261,6 +264,20 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
         finish(folder, cfg, data, state, tally, log.path.read_bytes()[:written["bytes"]], precision, started)
 
 
+def note_machine(tally, step, device, precision, accumulate):
+    """Keep in the tally of a run what its rounding depends on; where it goes on with another one, say so and keep that too."""
+    now = {"processor": chip_name(device), "torch": torch.__version__, "precision": precision, "processes": world_size(),
+           "accumulate": accumulate} | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
+    before = tally.get("machine", now)      # a checkpoint of an earlier ganlib does not know
+    changes = [f"{name} {before[name]} before, {value} now" for name, value in now.items() if before.get(name, value) != value]
+    if changes:
+        tally["otherwise"] = [*tally["otherwise"], f"step {step}: {'; '.join(changes)}"]
+        if rank() == 0:
+            print(f"warning: {tally['otherwise'][-1]}: this rounds otherwise, so the run is not to the last bit the one that was "
+                  "never interrupted")
+    tally["machine"] = now
+
+
 def finish(folder, cfg, data, state, tally, log, precision, started):
     """Write what a finished run leaves, metrics.json last: with it the run is finished, and until then it can go on."""
     device = next(state.nets.g_ab.parameters()).device
@@ -270,6 +287,7 @@ def finish(folder, cfg, data, state, tally, log, precision, started):
         "test": evaluate(state.nets, data.test, cfg, precision_context(precision, device)[0]), "best_step": state.best.step, "warnings": list(tally["warnings"].values()),
         "train_seconds": round(tally["seconds"], 2), "validation_seconds": round(tally["checks"], 2),
         "checkpoint_seconds": round(tally["checkpoints"], 2), "memory_mib": tally["memory"][0], "processes": world_size(), "resumed_at": tally["resumed"],
+        "resumed_otherwise": tally["otherwise"], "threads": torch.get_num_threads(),
         "pairs_per_second": round(cfg.steps * cfg.batch_size / tally["seconds"], 2), "precision": precision, "device": device_name(device)}
     weights = pack_weights(state.nets, state.emas)
     check_finite(weights, cfg.steps)
