@@ -96,6 +96,11 @@ class Judge:
         """check of the images themselves, as a translator would get that copies its input."""
         return self.check(*map(to_float, self.pair[::-1]))
 
+    @cached_property
+    def inverted(self):
+        """check of the images as their negatives, as a translator would get that only inverts all colours."""
+        return self.check(*[-to_float(side) for side in self.pair[::-1]])
+
     def by_image(self, out, way):
         """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row an image.
 
@@ -160,7 +165,8 @@ class Judge:
 
     def check(self, fake_a, fake_b):
         """The few figures that are followed during training, of float fakes of this judge's pair: kid_a, kid_b, content_ab,
-        content_ba, and variety_a, variety_b: how far fakes are from each other, of how far real images are. As a dict."""
+        content_ba, correlation_ab, correlation_ba (see correlate), and variety_a, variety_b: how far fakes are from each
+        other, of how far real images are. As a dict."""
         found = {}
         for way, fake in (("ba", fake_a), ("ab", fake_b)):
             source, target = WAYS[way]
@@ -169,6 +175,7 @@ class Judge:
             if min(len(features), len(real)) >= 4:
                 found[f"kid_{target}"] = metrics.kid(features, real, SEED)[0]
             found[f"content_{way}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
+            found[f"correlation_{way}"] = float(correlate(fake, to_float(getattr(self.pair, source))).nanmean())
             if min(len(features), len(real)) >= 2:
                 found[f"variety_{target}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
         return {name: value for name, value in found.items() if math.isfinite(value)}   # of equal real images there is no ratio
@@ -226,6 +233,13 @@ class Judge:
                       "perceptual": by_probe}
         return {name: {"what": WHAT[name.rsplit("_", 1)[0] if name.endswith(("_probe", "_inception")) else name]} | protocol
                 for name, protocol in found.items()}
+
+
+def correlate(x, y):
+    """Pearson's correlation of the pixels of x[i] and y[i], each channel about its own mean in that image, (N, 3, H, W) twice
+    -> (N,): 1 for the same picture at any contrast, -1 for its negative. NaN for one without any contrast."""
+    x, y = [side.double() - side.double().mean((2, 3), keepdim=True) for side in (x, y)]
+    return (x * y).sum((1, 2, 3)) / (x.square().sum((1, 2, 3)) * y.square().sum((1, 2, 3))).sqrt()
 
 
 WHAT = {    # of a family of scores: formula, range, which way is better; _a and _b judge fakes of that domain, _ab and _ba a direction

@@ -244,7 +244,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
                 save_failure(folder, error, next(batch), cfg, state)
                 raise
             if end and rank() == 0:
-                for kind, text in warn(log.table(), cfg.steps, judge.untranslated).items():
+                for kind, text in warn(log.table(), cfg.steps, judge.untranslated, judge.inverted).items():
                     if kind not in tally["warnings"]:
                         tally["warnings"][kind] = f"step {step}: {text}"
                         print(f"warning: {tally['warnings'][kind]}")

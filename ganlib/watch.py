@@ -6,12 +6,13 @@ WON = 0.05              # a discriminator's loss below which little is left to l
 LONG, LEAST = 0.1, 50   # "for long": this share of the planned steps, and at least so many
 VARIETY = 0.3           # fakes that differ from each other by less than this share of what real images do: about one mode
 CLIMB = 1.25            # the cycle loss against its lowest so far
+INVERTED = -0.3         # correlation of the pixels of fakes with those of their inputs below which a model inverts
 COPY = 0.5, 0.8         # content distance to the input (1 for strangers) below the one, KID above the other of untranslated images
 
 
-def warn(history, steps, untranslated=None):
+def warn(history, steps, untranslated=None, inverted=None):
     """Plain sentences on what is wrong at the end of a history (the table of a Run, as far as it has come): {kind: sentence}.
-    steps: those planned, which say what "long" is. untranslated: Judge.untranslated of the same images."""
+    steps: those planned, which say what "long" is. untranslated, inverted: Judge.untranslated and .inverted of the same images."""
     train, val = [history[history.split == split] for split in ("train", "val")]
     long, found = max(LEAST, round(LONG * steps)), {}
     rows = max(1, round(long * len(train) / train.step.max())) if len(train) else 1      # of a long training not every step has one
@@ -40,4 +41,20 @@ def warn(history, steps, untranslated=None):
                 found[f"{way} copies"] = (
                     f"g_{way} only copies its input (content distance {last[f'content_{way}']:.2f}, of 1 for two strangers), and fake_{side} "
                     "looks as little like its domain as untranslated images: try a lower lambda_idt, a lower lambda_cycle, or more steps")
+    if len(val) and val.iloc[-1].step >= max(LEAST, steps / 2):
+        found |= warn_of_inverting(val.iloc[-1], untranslated or {}, inverted or {})
+    return found
+
+
+def warn_of_inverting(last, untranslated, inverted):
+    """warn's sentences on generators whose fakes are negatives of their inputs, unless the domain is nearer to their negatives
+    than to themselves (of photographs and negatives, inverting is the translation). last: of the validations."""
+    found = {}
+    for way, side in (("ab", "b"), ("ba", "a")):
+        expected = inverted.get(f"kid_{side}", np.inf) < untranslated.get(f"kid_{side}", -np.inf)
+        if last.get(f"correlation_{way}", 0) < INVERTED and not expected:
+            found[f"{way} inverts"] = (
+                f"g_{way} inverts its input: dark becomes bright, as in a photographic negative (correlation of the pixels of fake_{side} with "
+                f"its input {last[f'correlation_{way}']:.2f}; -1 for the negative), and real images of {side.upper()} are not like that; the way "
+                "back inverts again, so the cycle loss does not tell: try a higher lambda_idt, or another seed")
     return found
