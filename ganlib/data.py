@@ -14,12 +14,14 @@ import pandas as pd
 import torch
 
 from ganlib.config import MOST, check_value, shown
-from ganlib.decode import FACTS, MAX_PIXELS, digest
+from ganlib.decode import CHUNK, FACTS, MAX_PIXELS, digest
 from ganlib.faces import DOMAINS, SPLITS, draw_counterparts, draw_faces
 from ganlib.files import InputError, expand, printable
 from ganlib.progress import Progress
 from ganlib.ranges import FULL, check_value_range, to_lists
 from ganlib.reading import read_files
+
+ROUNDING = 1e-3     # that floats may be beyond [-1, 1]
 
 
 class Pair(NamedTuple):
@@ -29,8 +31,23 @@ class Pair(NamedTuple):
     b: torch.Tensor
 
 
+class Stamp(NamedTuple):
+    """A fingerprint and what it was taken of: the tensors themselves, how often each had been written to, the names of the
+    domains as they are spelt, and by name the ranges of their values."""
+
+    fingerprint: str
+    images: tuple
+    versions: tuple
+    names: tuple
+    ranges: dict
+
+
 class Domains(NamedTuple):
-    """A data set: two domains with their names, three splits, and what was noticed while it was read."""
+    """A data set: two domains with their names, three splits, and what was noticed while it was read.
+
+    Its images may be changed in memory, by _replace or in place. The fingerprint follows them, and so do the folders of runs
+    and the probe. (What is written through the memory of a numpy array is not noticed: write to the tensor.)
+    """
 
     name: str
     domains: tuple[str, str]                # names of A and B
@@ -41,9 +58,32 @@ class Domains(NamedTuple):
     files: pd.DataFrame                     # a row for each file (see decode.FACTS); those of a Pair in its order
     attributes: dict[str, tuple] | None     # by split, a DataFrame of each domain; None where nobody knows them
     drawn: dict | None                      # how built-in faces were drawn: size, n_eval, seed
-    fingerprint: str                        # sha256 of names and pixels
+    stamp: Stamp                            # of the images as they were read
     loaded: dict | None = None              # the arguments of load_domains that give it again, in another process
     value_ranges: dict | None = None        # by domain, black and white of more than 8 bits
+
+    @property
+    def changed(self):
+        """Whether the images are others than those that the stamp was taken of."""
+        images = [side for split in SPLITS for side in getattr(self, split)]
+        return any(x is not y for x, y in zip(images, self.stamp.images)) or versions(images) != self.stamp.versions
+
+    @property
+    def fingerprint(self):
+        """sha256 of names and pixels. Of changed images it is taken anew each time that it is asked for (see settled)."""
+        if not self.changed:
+            return self.stamp.fingerprint
+        known = [(domain, [len(side) for side in sides], (sum(map(len, sides)), *sides[0].shape[1:]), digest_all(sides))
+                 for domain, sides in zip(self.stamp.names, zip(self.train, self.val, self.test))]
+        return seal(known, self.stamp.ranges)
+
+    def settled(self):
+        """The same with a stamp of the images as they are now; where they were changed, load_domains cannot give it again."""
+        if not self.changed:
+            return self
+        images = [side for split in SPLITS for side in getattr(self, split)]
+        now = dict(fingerprint=self.fingerprint, images=tuple(images), versions=versions(images))
+        return self._replace(stamp=self.stamp._replace(**now), loaded=None)
 
     def counts(self):
         """Images by domain (rows) and split (columns), as a DataFrame."""
@@ -140,11 +180,77 @@ def make_domains(name, domains, arrays, facts, notes, digests, ranges, attribute
     pairs = [Pair(*[sides[domain][split] for domain in domains]) for split in SPLITS]
     known = [(called, [len(sides[domain][split]) for split in SPLITS], tuple(arrays[domain].shape), digests[domain])
              for called, domain in zip(spelt, domains)]
-    known = [side if ranges.get(side[0], FULL) == FULL else (*side, ranges[side[0]])
-             for side in known]
-    fingerprint = hashlib.sha256(repr(known).encode()).hexdigest()
-    return Domains(name, domains, *pairs, notes, facts, attributes, drawn, fingerprint,
+    images = tuple(side for pair in pairs for side in pair)
+    stamp = Stamp(seal(known, ranges), images, versions(images), tuple(spelt), ranges)
+    return Domains(name, domains, *pairs, notes, facts, attributes, drawn, stamp,
                    value_ranges={printable(called): ends for called, ends in ranges.items()})
+
+
+def seal(known, ranges):
+    """The fingerprint of domains of which (name, images in each split, shape of all, digest) is known; a range of values
+    that was chosen is in it too."""
+    known = [side if ranges.get(side[0], FULL) == FULL else (*side, ranges[side[0]]) for side in known]
+    return hashlib.sha256(repr(known).encode()).hexdigest()
+
+
+def versions(images):
+    """How often each tensor was written to in place, as torch counts it (not in inference mode)."""
+    return tuple(0 if x.is_inference() else x._version for x in images)
+
+
+def digest_all(sides):
+    """decode.digest of the images of several tensors, one after another."""
+    total = hashlib.sha256()
+    for side in sides:
+        for images in side.split(CHUNK):
+            total.update(images.contiguous().cpu().numpy())
+    return total.hexdigest()
+
+
+def check_domains(data):
+    """Raise InputError unless a Domains whose images were changed or made by hand is one that can be trained on and scored."""
+    for split in SPLITS:
+        for i, side in enumerate(getattr(data, split)):
+            name = f"data {data.name}, {split}.{'ab'[i]}"
+            if torch.is_tensor(side) and side.is_floating_point():
+                raise InputError(f"{name} of {side.dtype}: expected uint8 in 0 to 255; judge.to_bytes makes it of floats in [-1, 1]")
+            check_images(side, name)
+            rows = len(data.attributes[split][i]) if data.attributes else len(side)
+            if rows != len(side):
+                raise InputError(f"{name}: {len(side)} images and {rows} rows of attributes; change both, or leave out what is "
+                                 "known of the images by _replace(attributes=None, drawn=None)")
+            if data.drawn and split != "train" and len(side) != data.drawn["n_eval"]:
+                raise InputError(f"{name}: {len(side)} images, and {data.drawn['n_eval']} counterparts of them are known; leave "
+                                 "these out by _replace(drawn=None)")
+
+
+ADVICE = {   # where the channels are -> what to do about it
+    "single": "images[None] makes a batch of a single image", "last": "images.permute(0, 3, 1, 2) puts the channels first",
+    1: "images.expand(-1, 3, -1, -1) makes RGB of grey", 4: "images[:, :3] leaves transparency out"}
+
+
+def check_images(images, name="images"):
+    """Raise InputError unless images are a tensor (N, 3, H, W), N 1 or more, of uint8 or of floats in [-1, 1]."""
+    if not torch.is_tensor(images):
+        raise InputError(f"{name}: expected a tensor (N, 3, H, W), not a {printable(type(images).__name__)[:100]}")
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        kind = "single" if len(shape) == 3 else "last" if len(shape) == 4 and shape[3] in (1, 3, 4) else (*shape, 0, 0)[1]
+        advice = f"; {ADVICE[kind]}" if kind in ADVICE and 0 not in shape else ""
+        raise InputError(f"{name} of shape {shape}: expected (N, 3, H, W), one image or more{advice}")
+    check_range(images, name)
+
+
+def check_range(images, name="images"):
+    """Raise InputError unless images are of uint8 or of floats in [-1, 1]."""
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise InputError(f"{name} of {images.dtype}: expected uint8 in 0 to 255, or floats in [-1, 1]")
+    low, high = map(float, images.aminmax()) if images.numel() else (0.0, 0.0)
+    if not -1 - ROUNDING <= low <= high <= 1 + ROUNDING:
+        raise InputError(f"{name}: floats from {low:.4g} to {high:.4g}, expected [-1, 1]; x / 127.5 - 1 makes it of numbers in "
+                         "0 to 255, 2 * x - 1 of numbers in 0 to 1, x.clamp(-1, 1) cuts off what is beyond")
 
 
 def load_truth(images, split="test"):
@@ -164,8 +270,11 @@ def load_truth(images, split="test"):
 
 def to_float(images):
     """uint8 (..., H, W) -> float32 in [-1, 1], in NCHW, which a CPU computes faster: drawn and decoded images lie as they were made, channels
-    last, and networks would keep to that."""
-    return images.to(torch.float32, memory_format=torch.contiguous_format).div(127.5).sub(1)
+    last, and networks would keep to that. Floats in [-1, 1] keep their values (those in 0 to 1 cannot be told from them);
+    InputError for anything else."""
+    check_range(images)
+    floats = images.to(torch.float32, memory_format=torch.contiguous_format)
+    return floats.div(127.5).sub(1) if images.dtype == torch.uint8 else floats
 
 
 def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1)):

@@ -136,8 +136,9 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
 
     data: a Domains of load_domains; each process reads it again. Raises InputError with the line that a process ended with.
     """
-    if data.loaded is None:
-        raise InputError(f"data {data.name}: each process reads the data itself; expected what load_domains gave")
+    if data.loaded is None or data.changed:
+        raise InputError(f"data {data.name}: each process reads the data itself, and does not see what was changed in memory; "
+                         "expected what load_domains gave, as it was")
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many")
     from ganlib.checkpoint import describe_checkpoint       # which imports this module

@@ -36,8 +36,9 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     """
     if not scheduler:
         return gather((outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs), len(cfgs))
-    if data.loaded is None:
-        raise InputError(f"data {data.name}: each worker reads the data itself; expected what load_domains gave")
+    if data.loaded is None or data.changed:
+        raise InputError(f"data {data.name}: each worker reads the data itself, and does not see what was changed in memory; "
+                         "expected what load_domains gave, as it was")
     runs = expand(runs, "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:

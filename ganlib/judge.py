@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 from ganlib import metrics
-from ganlib.data import Pair, load_truth, to_float
+from ganlib.data import Pair, check_domains, check_images, load_truth, to_float
+from ganlib.files import InputError
 from ganlib.probe import agreement, find_probe
 from ganlib.progress import Progress
 
@@ -43,10 +44,16 @@ def generate(net, images, batch_size=32):
 
 
 def translate(g_ab, g_ba, pair, idt=False):
-    """Both directions of a Pair of uint8 images: {real_a, fake_b, rec_a, real_b, fake_a, rec_b}, float (N, 3, H, W) on the CPU.
+    """Both directions of a Pair of images: {real_a, fake_b, rec_a, real_b, fake_a, rec_b}, float (N, 3, H, W) on the CPU.
 
     Every real_a goes to fake_b by g_ab and back to rec_a by g_ba; likewise for B. With idt also idt_a = g_ba(real_a), idt_b.
+    Images are uint8, or floats in [-1, 1] (those in 0 to 1 cannot be told from them); InputError for anything else, and for a
+    size that the generators cannot take.
     """
+    if not isinstance(pair, Pair):
+        raise InputError(f"pair: expected a Pair(a, b) of images, not a {type(pair).__name__}")
+    check_images(pair.a, "pair.a")
+    check_images(pair.b, "pair.b")
     out = {}
     for side, other, there, back in [("a", "b", g_ab, g_ba), ("b", "a", g_ba, g_ab)]:
         real = to_float(getattr(pair, side))
@@ -58,7 +65,10 @@ def translate(g_ab, g_ba, pair, idt=False):
 
 
 def to_bytes(images):
-    """Float images in [-1, 1] as a file would hold them: uint8, rounded."""
+    """Float images (N, 3, H, W) in [-1, 1] as a file would hold them: uint8, rounded. uint8 stays as it is."""
+    check_images(images.nan_to_num() if torch.is_tensor(images) else images)   # a loss says of what is not finite
+    if images.dtype == torch.uint8:
+        return images
     return images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -69,6 +79,8 @@ class Judge:
     """
 
     def __init__(self, images, split="test", inception=None, limit=None, device="cpu"):
+        check_domains(images)
+        images = images.settled()
         self.images, self.split = images, split
         sides = getattr(images, split)
         self.chosen = {name: metrics.spread(len(side), limit or len(side)) for name, side in zip("ab", sides)}
@@ -184,7 +196,7 @@ class Judge:
         """The training image of a domain that is nearest to each image by the probe's features: (indices (N,), distances (N,))."""
         if ("train", side) not in self.features:
             self.features["train", side] = self.probe.look(getattr(self.images.train, side))[0]
-        distances = torch.cdist(self.probe.look(to_bytes(fakes) if fakes.is_floating_point() else fakes)[0], self.features["train", side])
+        distances = torch.cdist(self.probe.look(to_bytes(fakes))[0], self.features["train", side])
         return distances.argmin(1), distances.min(1).values
 
     def landmarks(self):

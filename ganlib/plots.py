@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from ganlib.data import to_float
-from ganlib.files import printable
+from ganlib.data import check_images, to_float
+from ganlib.files import InputError, printable
 
 TRAIN, VAL = "#4c72b0", "#dd8452"
 LOSS_TITLES = {"g": "generators", "d_a": "discriminator A", "d_b": "discriminator B", "g_adv": "adversarial (g_adv)",
@@ -42,10 +42,14 @@ def show_grid(rows, labels, width=8.0):
     """A row of pictures for each entry of rows: (N, 3, H, W), uint8 or float in [-1, 1], shown as (x + 1) / 2.
 
     No picture is stretched in contrast. labels: a text beside each row, of lines that are each drawn as `drawn` says. width in
-    inches. -> Figure.
+    inches. InputError for rows of other values or of pictures of several sizes. -> Figure.
     """
     pictures = [torch.as_tensor(row) for row in rows]
-    pictures = [to_float(row) if row.dtype == torch.uint8 else row.float() for row in pictures]
+    for i, row in enumerate(pictures):
+        check_images(row, f"row {i + 1}")
+        if row.shape[2:] != pictures[0].shape[2:]:
+            raise InputError(f"row {i + 1} of shape {tuple(row.shape)}: expected pictures of one size, as in the first row")
+    pictures = [to_float(row) for row in pictures]
     n, (h, w) = max(len(row) for row in pictures), pictures[0].shape[-2:]
     gap = max(1, w // 32)
     sheet = torch.ones(3, len(rows) * (h + gap) - gap, n * (w + gap) - gap)

@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ganlib.data import to_float
+from ganlib.data import check_images, to_float
 from ganlib.decode import CACHE
 from ganlib.faces.records import ANIME_SPECS, SELFIE_SPECS, SHARED_SPECS
 from ganlib.files import InputError, write_atomic
@@ -95,9 +95,10 @@ class Probe:
         reads well, or the code that it matches views by.
         """
         features, contents = [], []
+        check_images(images)
         with Progress("looking at images by the probe", len(images), unit="images") as progress:
             for batch in images.split(batch_size):
-                maps = self.net.maps(as_float(batch.to(self.device)))
+                maps = self.net.maps(to_float(batch.to(self.device)))
                 embedding = self.net.embedding(maps)
                 features.append(torch.cat([m.mean((2, 3)) for m in maps] + [embedding], dim=1))
                 contents.append(self.content(self.net.head(embedding)))
@@ -119,7 +120,7 @@ class Probe:
         out = []
         with Progress("comparing images with the truth", len(x), unit="images") as progress:
             for a, b in zip(x.split(batch_size), y.split(batch_size)):
-                pairs = zip(*[self.net.maps(as_float(side.to(self.device))) for side in (a, b)])
+                pairs = zip(*[self.net.maps(to_float(side.to(self.device))) for side in (a, b)])
                 out.append(torch.stack([(F.normalize(m) - F.normalize(n)).square().sum(1).mean((1, 2)) for m, n in pairs]).mean(0))
                 progress.add(len(a))
         return torch.cat(out).cpu()
@@ -129,14 +130,9 @@ class Probe:
         """The shared attributes that it reads off images, as a DataFrame of N rows; InputError if it was not taught any."""
         if not self.columns:
             raise InputError("attributes: this probe has learned to match views, and reads none; only built-in faces have some")
-        out = torch.cat([self.net(as_float(batch.to(self.device))) for batch in images.split(batch_size)]).cpu().numpy()
+        out = torch.cat([self.net(to_float(batch.to(self.device))) for batch in images.split(batch_size)]).cpu().numpy()
         return pd.DataFrame({c.name: np.array(c.names)[out[:, c.start:c.start + len(c.names)].argmax(1)] if c.names
                              else out[:, c.start] * c.deviation + c.mean for c in self.columns if c.name in SHARED_SPECS})
-
-
-def as_float(images):
-    """uint8 images -> float in [-1, 1]; float ones as they are."""
-    return to_float(images) if images.dtype == torch.uint8 else images.float()
 
 
 def agreement(read, true):
@@ -155,6 +151,7 @@ def agreement(read, true):
 def find_probe(images, device="cpu"):
     """The Probe of a data set (a Domains): read from reports/cache, or trained now (on the CPU, to be the same on each call) and
     kept there."""
+    images = images.settled()
     path = CACHE / f"probe-{VERSION}-{'attributes' if images.attributes else 'views'}-{images.fingerprint[:16]}.pt"
     with suppress(Exception):   # none there, or one that was damaged: torch raises nearly anything
         return Probe(torch.load(path, weights_only=True), device)

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from safetensors import torch as safetensors
 
-from ganlib.config import load_config, read_json
+from ganlib.config import load_config, read_json, shown
 from ganlib.cost import default_device
 from ganlib.files import InputError, expand, printable, write_atomic
 from ganlib.judge import Judge, translate
@@ -45,7 +45,9 @@ class Run(NamedTuple):
     metrics: dict
 
     def translate(self, pair, weights="ema", idt=False):
-        """judge.translate of a Pair of images by the "ema", "raw" or "best" generators."""
+        """judge.translate of a Pair of images, uint8 or floats in [-1, 1], by the "ema", "raw" or "best" generators."""
+        if weights not in WEIGHTS:
+            raise InputError(f"weights {shown(weights)}: no such weights; there are {', '.join(WEIGHTS)}")
         nets = {"ema": self.ema, "raw": self.nets, "best": self.best}[weights]
         return translate(nets.g_ab, nets.g_ba, pair, idt)
 
@@ -104,6 +106,7 @@ def load_run(folder, device=None):
 def score_run(run, data, inception=None):
     """The run with scores of its test translations in metrics.json: {"ema" | "raw" | "best": {name: value, low, high}}, and
     their protocols. A run that has them by the same protocols is left as it is."""
+    data = data.settled()
     config = read_json(run.folder / "config.json")
     if config.get("data_fingerprint") != data.fingerprint:
         raise InputError(f"run folder {run.folder}: trained on other images than {data.name}; score it on those it was trained on")

@@ -170,7 +170,8 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     FloatingPointError) where a loss or gradient is not finite, with the batch and the state in a file. Returns the Run (None in a
     process that does not write).
     """
-    device, folder = torch.device(device) if device else default_device(), expand(folder, "run folder")
+    device, data = torch.device(device) if device else default_device(), data.settled()
+    folder = expand(folder, "run folder")
     check_fit(cfg, data, accumulate, processes * world_size())
     if processes > 1:
         if device.type != default_device().type:
@@ -327,6 +328,7 @@ def clear(folder, checkpoints):
 
 def check_fit(cfg, data, accumulate, processes):
     """Raise InputError where a config cannot be trained on this data in these many pieces."""
+    check_domains(data)
     if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
         raise InputError(f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same")
     check_pieces(cfg.batch_size, accumulate, processes)
@@ -344,6 +346,7 @@ def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1,
     """The finished run of this config and data below the folder `runs` if there is one, else train it there, from its last
     checkpoint if it was interrupted (unless resume is False). One that was scored by another protocol (without Inception, by another probe) is
     scored again. processes: how many train it together."""
+    data = data.settled()
     folder = expand(runs, "runs") / cfg.name(data.fingerprint)
     if not is_finished(folder):
         return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)

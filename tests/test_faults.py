@@ -82,7 +82,7 @@ def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, 
         train.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
     (tmp_path / "other/config.json").unlink()
     with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .other images .data_fingerprint"):
-        train.fit(tiny(), faces._replace(fingerprint="0" * 64, attributes=None, drawn=None), tmp_path / "other", resume=True)
+        train.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", resume=True)
 
 
 def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):

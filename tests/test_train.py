@@ -1,5 +1,6 @@
 """Training: the step, the recipes, the run folder, and what happens when something is wrong."""
 
+import dataclasses
 import errno
 import importlib
 import json
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ganlib import InputError, files, progress, runs, train
+from ganlib import InputError, config, files, plots, progress, runs, train
 from ganlib.config import RECIPES, TrainConfig
 from ganlib.data import Pair
 from ganlib.judge import Judge
@@ -161,7 +162,7 @@ def test_folder_with_a_broken_config_is_named(faces, tiny, tmp_path):
 def test_folder_of_other_data_is_refused(faces, tiny, tmp_path):
     train.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match="data_fingerprint"):
-        train.fit(tiny(steps=1), faces._replace(fingerprint="other"), tmp_path / "run")
+        train.fit(tiny(steps=1), faces._replace(stamp=faces.stamp._replace(fingerprint="other")), tmp_path / "run")
 
 
 def test_full_disk_is_told_and_leaves_the_old_file_whole(tmp_path, monkeypatch):
@@ -215,11 +216,67 @@ def test_loss_that_is_not_finite_stops_with_its_name(faces, tiny, tmp_path, monk
     ("batch_size", 2.5, "batch_size 2.5: expected a whole number"), ("lr_g", math.nan, "lr_g nan: expected 0 or more"),
     ("precision", "half", "precision 'half': no such precision"), ("image_size", -1, "image_size"),
     ("image_size", (64, 64, 3), "image_size"), ("decay_from", 1.5, "decay_from 1.5: expected a share"),
+    ("n_blocks", -1, "n_blocks -1: expected 0 or more"), ("n_blocks", 9.0, "n_blocks 9.0: expected a whole number"),
     ("seed", -1, "seed -1: expected 0 or more"), ("ngff", 8, "ngff: no such field of TrainConfig; there are")])
 def test_config_names_what_it_cannot_use(field, value, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")) as caught:
         TrainConfig.from_recipe(**{field: value})
     assert "\n" not in str(caught.value)
+
+
+def test_blocks_of_a_generator_that_has_none_are_refused():
+    with pytest.raises(InputError, match="n_blocks 9: only the generators of arch cyclegan have residual blocks; leave n_blocks out"):
+        TrainConfig.from_recipe(arch="uvcgan", n_blocks=9)
+
+
+# Names as they were when there was no field of config.ADDED: a digest that changes loses every run made before.
+@pytest.mark.parametrize("values, name", [
+    ({}, "cyclegan-default-62775282"), ({"recipe": "seed"}, "cyclegan-seed-3b9887d4"),
+    (dict(arch="uvcgan", ngf=8, ndf=32, steps=360, epoch_steps=72, lr_g=5e-4, lr_d=5e-4), "uvcgan-default-e3e2ac8d"),
+    (dict(arch="uvcgan", recipe="seed", image_size=(32, 48), lambda_idt=0.0, seed=3), "uvcgan-seed-5bb82d47")])
+def test_names_of_runs_stay_what_they_were(values, name):
+    assert TrainConfig.from_recipe(**values).name("0" * 64) == name
+    added = {field: TrainConfig.from_recipe(**{field: value}).name("0" * 64) for field, value in config.ADDED.items()}
+    assert set(added.values()) == {"cyclegan-default-62775282"}
+
+
+def test_every_field_that_came_later_is_known_as_such():
+    first = {"arch", "recipe", "image_size", "steps", "batch_size", "epoch_steps", "ngf", "ndf", "seed", "precision", "d_layers", "global_score",
+             "pool_size", "lr_g", "lr_d", "scale_lr", "beta1", "decay_from", "init", "ema", "lambda_cycle", "lambda_idt", "resize_conv", "pre_norm",
+             "vit_norm"}
+    assert {field.name for field in dataclasses.fields(TrainConfig)} == first | set(config.ADDED)
+
+
+def test_run_folder_of_before_a_field_was_added_is_the_same_run(faces, tiny, tmp_path):
+    run = train.fit(tiny(steps=2), faces, tmp_path)
+    old = json.loads((tmp_path / "config.json").read_text())
+    del old["n_blocks"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert runs.load_run(tmp_path).cfg == run.cfg
+    with pytest.raises(InputError, match=r"another config \(n_blocks 6 there, 9 now\): choose another folder"):
+        config.claim_run_folder(tmp_path, tiny(steps=2, n_blocks=9), faces.fingerprint)
+    config.claim_run_folder(tmp_path, run.cfg, faces.fingerprint)
+    config.show_difference("a checkpoint", old, config.plain_config(run.cfg) | {"data_fingerprint": faces.fingerprint})
+    assert tiny(n_blocks=9).name("") != tiny(n_blocks=6).name("") == tiny().name("")
+
+
+def test_nine_blocks_are_the_papers_generator(faces, tiny, tmp_path):
+    nets = train.build_nets(TrainConfig.from_recipe(n_blocks=9), torch.device("meta"))
+    assert [sum(p.numel() for p in net.parameters()) for net in nets[:2]] == [11_378_179] * 2
+    run = train.fit(tiny(n_blocks=9, steps=2), faces, tmp_path)
+    assert len(run.ema.g_ab.blocks) == 9 and runs.load_run(tmp_path).cfg.n_blocks == 9
+
+
+@pytest.mark.parametrize("weights, computed", [({"lambda_idt": 0.0}, {"cycle"}), ({"lambda_cycle": 0.0}, set())])
+def test_run_without_a_loss_says_nothing_of_it(faces, tiny, tmp_path, weights, computed):
+    run = train.fit(tiny(steps=3, epoch_steps=2, **weights), faces, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for told in (*lines, run.metrics["test"]):
+        assert {"cycle", "idt"} & set(told) == computed
+    assert run.history.idt.isna().all() and run.history.cycle.notna().all() == bool(computed)
+    panels = [panel for panel in plots.plot_losses(run.history, ["g_adv", "cycle", "idt"]).axes if panel.has_data()]
+    assert len(panels) == 1 + len(computed)
+    assert warn(run.history, 3) == {}
 
 
 def test_recipes_are_the_studys_and_the_published_one():
@@ -336,7 +393,7 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
 
 def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny):
     cfg, uneven = tiny(), faces._replace(val=Pair(faces.val.a, faces.val.b[:4]))
-    uneven = uneven._replace(attributes=None, drawn=None, fingerprint="uneven")
+    uneven = uneven._replace(attributes=None, drawn=None)
     nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
     judge, emas = Judge(uneven, "val"), [build_ema(net) for net in others[:2]]
     line = train.validate(nets, emas, judge, cfg, train.nullcontext())
