@@ -213,6 +213,10 @@ def take_value(name, value, like):
     if isinstance(like, list):
         return take_list(name, value, like)
     if isinstance(like, dict):
+        try:
+            value = parse_yaml(value) if isinstance(value, str) else value
+        except ValueError:
+            pass    # told below
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise InputError(f"{name} {shown(value)}: expected names with values, for instance {like!r}")
         return value

@@ -13,7 +13,7 @@ PARAMETERS = {field.name: field.default for field in fields(TrainConfig)} | {
     "data": "builtin", "domain_a": "", "image_size": 64, "builtin_a": 64, "builtin_b": 72, "builtin_eval": 16, "lr": 2e-4,
     "processes": 1, "accumulate": 1, "resume": True, "inception": "", "runs": "", "seeds": [0, 1, 2], "scheduler": "",
     "models": [{"arch": "cyclegan", "recipe": "default", "ngf": 8}], "timed_steps": 3, "speed": "",
-    "value_range": ""}
+    "value_range": "", "settings": {"lambda_idt": 0.5}}
 PATHS = ("data", "inception", "runs", "speed")
 LEAST = {"builtin_a": 1, "builtin_b": 1, "builtin_eval": 1, "lr": 0, "processes": 1, "accumulate": 1, "timed_steps": 1}
 
@@ -36,6 +36,8 @@ def check_parameters(given, like=PARAMETERS):
         check_pieces(known["batch_size"], known["accumulate"], known.get("processes", 1))
     if "seeds" in known:
         check_seeds(known["seeds"], known.get("seed", 0))
+    if "settings" in known:
+        values["settings"] = check_settings(known["settings"], given)
     if "models" in known:
         values["models"] = check_models(known["models"])
     return values
@@ -70,6 +72,20 @@ def check_seeds(seeds, seed):
             TrainConfig.from_recipe(seed=seed + s)
         except InputError as error:
             raise InputError(f"seeds {shown(seeds)}: {s} and seed {seed} together: {error}") from None
+
+
+def check_settings(settings, given):
+    """Further fields of TrainConfig, their values taken as those fields'. InputError for one that is a parameter in `given`."""
+    taken = take_fields(settings)
+    for name in settings:
+        if name in given or name == "arch":
+            raise InputError(f"settings: {name}: expected another field of TrainConfig; this notebook has "
+                             f"{'its own' if name == 'arch' else 'a parameter of that name, so set that'}")
+    try:
+        TrainConfig.from_recipe(**taken)
+    except InputError as error:
+        raise InputError(f"settings {shown(settings)}: {error}") from None
+    return taken
 
 
 def check_models(models):

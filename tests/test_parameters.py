@@ -88,6 +88,8 @@ def test_no_cell_gives_a_parameters_name_to_something_else(notebook):
     ("value_range", "[0, 4095]", [0, 4095]), ("value_range", (-1, 1.5), [-1, 1.5]),
     ("value_range", "{a: [0, 1e3]}", {"a": [0, 1000]}), ("value_range", "auto", ""),
     ("models", "[{arch: uvcgan, ngf: 4}]", [{"arch": "uvcgan", "ngf": 4}]),
+    ("settings", "{lambda_idt: 0.1, n_blocks: 9}", {"lambda_idt": 0.1, "n_blocks": 9}), ("settings", "{}", {}),
+    ("settings", {"pool_size": "10", "lr_g": "5e-4"}, {"pool_size": 10, "lr_g": 5e-4}),
     ("models", [{"ngf": "4", "lr_g": "5e-4", "scale_lr": "no"}], [{"ngf": 4, "lr_g": 5e-4, "scale_lr": False}])])
 def test_texts_are_taken_as_what_they_stand_for(name, given, value):
     taken = check_parameters({name: given})[name]
@@ -119,6 +121,9 @@ def test_texts_are_taken_as_what_they_stand_for(name, given, value):
     ({"image_size": "32x48"}, "image_size '32x48': expected one whole number of pixels, or height and width, for instance [48, 64]"),
     ({"recipe": "sed"}, "recipe 'sed': no such recipe; there are default, seed"), ({"precision": "half"}, "precision 'half': no such precision; there are"),
     ({"arch": "pix2pix"}, "arch 'pix2pix': no such arch; there are cyclegan, uvcgan"),
+    ({"settings": "x"}, "settings 'x': expected names with values"), ({"settings": {"lambda_id": 1}}, "lambda_id: no such field of TrainConfig"),
+    ({"settings": {"steps": 9}, "steps": 3}, "settings: steps: expected another field of TrainConfig; this notebook has a parameter of that name"),
+    ({"settings": {"arch": "uvcgan"}}, "settings: arch: expected another field"), ({"settings": {"pool_size": -1}}, "pool_size -1: expected 0 or more"),
     ({"models": "cyclegan"}, "models 'cyclegan': expected a list, for instance [{'arch'"), ({"models": ["cyclegan"]}, "models 'cyclegan': expected names with values"),
     ({"models": {"arch": "cyclegan"}}, "models {'arch': 'cyclegan'}: expected a list"), ({"models": [{1: 2}]}, "models {1: 2}: expected names with values"),
     ({"models": [{"arch": "gan"}]}, "models: number 1, {'arch': 'gan'}: arch 'gan': no such arch; there are cyclegan, uvcgan"),
