@@ -20,7 +20,7 @@ from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, fin
 from ganlib.command import call
 from ganlib.config import MOST, check_pieces, claim_run_folder, read_job, read_json
 from ganlib.cost import chip_name, count_flops, count_memory, default_device, device_name, out_of_memory
-from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
+from ganlib.data import Pair, check_domains, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
 from ganlib.files import RUNS, InputError, expand, locked, printable, write_atomic
 from ganlib.history import GRADS, LOSSES, Best, Log, NotFinite
@@ -267,7 +267,7 @@ def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_second
 
 def note_machine(tally, step, device, precision, accumulate):
     """Keep in the tally of a run what its rounding depends on; where it goes on with another one, say so and keep that too."""
-    now = {"processor": chip_name(device), "torch": torch.__version__, "precision": precision, "processes": world_size(),
+    now = {"processor": chip_name(device), "torch": str(torch.__version__), "precision": precision, "processes": world_size(),
            "accumulate": accumulate} | ({"threads": torch.get_num_threads()} if device.type == "cpu" else {})
     before = tally.get("machine", now)      # a checkpoint of an earlier ganlib does not know
     changes = [f"{name} {before[name]} before, {value} now" for name, value in now.items() if before.get(name, value) != value]

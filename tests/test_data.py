@@ -10,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib import InputError
+from ganlib import InputError, train
+from ganlib.config import claim_run_folder
 from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.decode import decode_image
 from ganlib.faces import DOMAINS, draw_faces
+from ganlib.grid import train_grid
+from ganlib.judge import Judge
 from ganlib.plots import show_densities
 
 LONG = {f"{split}/{domain}": n for split, n in [("train", 6), ("val", 2), ("test", 3)] for domain in ("zebra", "horse")}
@@ -171,6 +174,7 @@ def test_unusable_numbers_are_named(values, message):
 
 def test_bytes_of_zero_to_255_become_minus_one_to_one():
     assert to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+    assert to_float(torch.tensor([-1.0, 0.25, 1.0], dtype=torch.float64)).tolist() == [-1.0, 0.25, 1.0], "floats are there already"
 
 
 def levels(n):
@@ -245,3 +249,44 @@ def test_densities_of_a_measure_that_is_the_same_everywhere():
     figure = show_densities(table, ["colourfulness", "contrast"])
     assert [text.get_text() for text in figure.legends[0].texts] == ["x", "y"]
     assert [len(panel.collections) for panel in figure.axes] == [0, 2, 0, 0] and not figure.axes[3].get_visible()
+
+
+def test_fingerprint_follows_images_that_are_changed_in_memory(faces):
+    mirrored = faces._replace(train=Pair(*[torch.cat([side, side.flip(-1)]) for side in faces.train]))
+    copied = faces._replace(train=Pair(*[side.clone() for side in faces.train]), val=Pair(*[side.clone() for side in faces.val]))
+    assert not faces.changed and faces.settled() is faces
+    assert copied.changed and copied.fingerprint == faces.fingerprint, "the same images, so the same runs"
+    assert mirrored.fingerprint not in (faces.fingerprint, "") and mirrored.fingerprint == mirrored.settled().fingerprint
+    own = load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
+    assert own.fingerprint == faces.fingerprint
+    own.test.b[4, 2, 31, 31] += 1
+    assert own.changed and own.fingerprint != faces.fingerprint
+    settled = own.settled()
+    assert not settled.changed and settled.loaded is None and settled.fingerprint == own.fingerprint
+    own.test.b[4, 2, 31, 31] -= 1
+    assert settled.changed and own.fingerprint == settled.fingerprint == faces.fingerprint
+
+
+def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that_read_them_again(faces, tiny, tmp_path):
+    changed = faces._replace(train=Pair(*[side.flip(-1) for side in faces.train]))
+    cfg = tiny(batch_size=4)
+    claim_run_folder(tmp_path, cfg, faces.fingerprint)
+    with pytest.raises(InputError, match="other images .data_fingerprint"):
+        train.fit(cfg, changed, tmp_path)
+    with pytest.raises(InputError, match="each process reads the data itself, and does not see what was changed in memory"):
+        train.fit(cfg, changed, tmp_path, processes=2)
+    with pytest.raises(InputError, match="each worker reads the data itself, and does not see what was changed in memory"):
+        train_grid([cfg], changed, tmp_path, scheduler="local")
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda faces: {"train": Pair(*map(to_float, faces.train))}, "train.a of torch.float32: expected uint8 in 0 to 255; judge.to_bytes makes it"),
+    (lambda faces: {"val": Pair(faces.val.a, faces.val.b[0])}, r"val.b of shape \(3, 32, 32\): expected \(N, 3, H, W\)"),
+    (lambda faces: {"train": Pair(faces.train.a[:6], faces.train.b)}, "train.a: 6 images and 12 rows of attributes; change both"),
+    (lambda faces: {"test": Pair(faces.test.a[:4], faces.test.b), "attributes": None}, "test.a: 4 images, and 5 counterparts of them are known")])
+def test_data_made_by_hand_that_cannot_be_trained_on_is_named_before_it_is(faces, tiny, tmp_path, change, message):
+    made = faces._replace(**change(faces))
+    for use in (lambda: train.fit(tiny(), made, tmp_path / "run"), lambda: Judge(made)):
+        with pytest.raises(InputError, match=message):
+            use()
+    assert not (tmp_path / "run").exists()

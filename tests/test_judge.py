@@ -190,6 +190,22 @@ def test_too_few_images_leave_scores_out_and_break_nothing(monkeypatch):
     assert all(score["low"] is score["high"] is None for score in scores.values())
 
 
+def test_inverting_is_seen_in_the_pixels_and_known_where_it_is_right(judge):
+    a, b = map(to_float, judge.pair)
+    for sign in (1, -1):
+        found = judge.check(fake_a=sign * 0.5 * b, fake_b=sign * a)
+        assert found["correlation_ab"] == pytest.approx(sign, abs=0.01) and found["correlation_ba"] == pytest.approx(sign, abs=0.01)
+    found = judge.check(**{name: judge.landmarks()["random"][name] for name in ("fake_a", "fake_b")})
+    assert abs(found["correlation_ab"]) < 0.3 and abs(found["correlation_ba"]) < 0.3
+    assert all(judge.inverted[kid] > judge.untranslated[kid] for kid in ("kid_a", "kid_b")), "no negatives of each other"
+    with pytest.MonkeyPatch.context() as patch:     # A and negatives of other images of A
+        patch.setattr("ganlib.judge.find_probe", lambda *_: judge.probe)
+        patch.setattr("ganlib.judge.load_truth", lambda *_: None)
+        of_a = judge.images.train.a[:48]
+        negatives = Judge(judge.images._replace(test=Pair(judge.pair.a, 255 - of_a)))
+    assert all(negatives.inverted[kid] < negatives.untranslated[kid] for kid in ("kid_a", "kid_b"))
+
+
 def test_every_score_has_its_protocol_and_its_limits(judge):
     scores, protocols = judge.score(judge.landmarks()["random"]), judge.protocols()
     assert {family(name) for name in scores} <= set(protocols) and {family(name) for name in scores} <= set(SCORES)

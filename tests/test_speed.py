@@ -217,6 +217,36 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
     assert sorted(p.name for p in (tmp_path / "broken").iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
 
 
+def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(faces, tiny, tmp_path, monkeypatch, capsys):
+    """Another number of threads adds up in another order; "auto" takes bfloat16 on a machine that has it."""
+    step_on, calls = train.train_step, []
+
+    def stopped(*args, **kwargs):
+        calls.append(1)
+        if len(calls) in (2, 5):
+            raise Stop
+        return step_on(*args, **kwargs)
+
+    monkeypatch.setattr(train, "train_step", stopped)
+    before = torch.get_num_threads()
+    try:
+        for threads, hardware in ((2, False), (2, False), (1, True)):
+            torch.set_num_threads(threads)
+            monkeypatch.setattr(train, "has_bfloat16", lambda _, hardware=hardware: hardware)
+            if threads == 2:
+                with pytest.raises(Stop):
+                    train.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+                assert "rounds otherwise" not in capsys.readouterr().out, "it goes on as it was begun"
+            else:
+                run = train.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+    finally:
+        torch.set_num_threads(before)
+    changes = "step 3: precision float32 before, bfloat16 now; threads 2 before, 1 now"
+    said = capsys.readouterr().out
+    assert f"warning: {changes}: this rounds otherwise, so the run is not to the last bit the one that was never interrupted\n" in said
+    assert run.metrics["resumed_otherwise"] == [changes] and run.metrics["threads"] == 1 and run.metrics["resumed_at"] == [1, 3]
+
+
 def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_none(faces, tiny, tmp_path, monkeypatch, capsys):
     cfg, validated, told = tiny(steps=6, epoch_steps=2), train.validate, []
 

@@ -5,6 +5,7 @@ import errno
 import importlib
 import json
 import math
+import re
 import sys
 from types import SimpleNamespace
 
@@ -13,11 +14,14 @@ import pytest
 import torch
 
 from ganlib import InputError, config, files, plots, progress, runs, train
+from ganlib.checkpoint import check_finite
 from ganlib.config import RECIPES, TrainConfig
-from ganlib.data import Pair
-from ganlib.judge import Judge
+from ganlib.cost import out_of_memory
+from ganlib.data import Pair, to_float
+from ganlib.judge import Judge, to_bytes, translate
 from ganlib.nets import build_ema, load_weights, pack_weights, update_ema
 from ganlib.pool import ImagePool
+from ganlib.report import NOTEBOOKS, default_parameters
 from ganlib.watch import warn
 
 CPU = torch.device("cpu")
@@ -103,7 +107,7 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     assert again.metrics["test"] == pytest.approx(train.evaluate(again.nets, faces.test, cfg, train.nullcontext()), rel=1e-5)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best.safetensors", "config.json", "metrics.json", "metrics.jsonl", "weights.safetensors"]
     val = run.history[run.history.split == "val"]
-    followed = ["kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b"]
+    followed = ["kid_a", "kid_b", "content_ab", "content_ba", "correlation_ab", "correlation_ba", "variety_a", "variety_b"]
     assert val[followed].notna().all(axis=None) and steps[followed].isna().all(axis=None)
     assert set(run.metrics["scores"]) == {"ema", "raw", "best"} and run.metrics["best_step"] == int(val.step[(val.kid_a + val.kid_b).idxmin()])
     assert run.metrics["flops_per_pair"] > 18 * run.metrics["flops_per_image"] and run.metrics["memory_mib"] > 0
@@ -367,6 +371,46 @@ def test_running_means_come_back_from_a_checkpoint(tiny):
     assert torch.equal(weights(restored[0].module), weights(emas[0].module)), "and go on as they would have"
 
 
+def test_floats_are_translated_as_the_bytes_that_they_stand_for(faces, tiny):
+    nets = setup(tiny())[0]
+    ours = translate(*nets[:2], Pair(*map(to_float, faces.test)))
+    theirs = translate(*nets[:2], faces.test)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for net in nets:
+        net.double()    # images come in the precision of the networks
+    torch.testing.assert_close(translate(*nets[:2], faces.test)["rec_a"], theirs["rec_a"], atol=1e-4, rtol=0)
+
+
+GOOD = torch.zeros(2, 3, 32, 32)
+
+
+@pytest.mark.parametrize("images, message", [
+    (GOOD + 100, r"floats from 100 to 100, expected \[-1, 1\]; x / 127.5 - 1"), (GOOD - 1.5, "floats from -1.5"), (GOOD * math.nan, "floats from nan"),
+    (GOOD.int(), "of torch.int32: expected uint8 in 0 to 255, or floats"), (GOOD.bool(), "of torch.bool: expected uint8"), (GOOD.numpy(), "not a ndarray"),
+    (GOOD[0], r"of shape \(3, 32, 32\): expected \(N, 3, H, W\), one image or more; images\[None\] makes a batch"),
+    (GOOD[:0], r"of shape \(0, 3, 32, 32\): expected \(N, 3, H, W\), one image or more"), (GOOD[:, :1], "makes RGB of grey"),
+    (GOOD[:, [0, 1, 2, 0]], "leaves transparency out"), (GOOD.permute(0, 2, 3, 1), "puts the channels first"), (None, "not a NoneType"),
+    (GOOD[..., :30], "image size 32x30: CycleGANGenerator needs")])
+def test_images_that_cannot_be_translated_are_named_in_one_line(faces, tiny, images, message):
+    g_ab, g_ba = setup(tiny())[0][:2]
+    with pytest.raises(InputError, match=message) as told:
+        translate(g_ab, g_ba, Pair(GOOD, images))
+    assert "\n" not in str(told.value) and str(told.value).startswith(("pair.b", "image size"))
+
+
+def test_images_of_other_values_are_refused_wherever_they_are_looked_at(faces, tiny):
+    wrong = to_float(faces.test.a) * 100
+    judge = Judge(faces)
+    calls = [lambda: to_float(wrong), lambda: to_bytes(wrong), lambda: judge.check(wrong, wrong), lambda: judge.nearest_training(wrong, "a"),
+             lambda: judge.score(judge.landmarks()["untranslated"] | {"fake_b": wrong}), lambda: judge.probe.look(wrong),
+             lambda: plots.show_grid([wrong], ["wrong"]), lambda: plots.show_grid([faces.test.a, faces.test.b[..., :16]], "ab"),
+             lambda: translate(*setup(tiny())[0][:2], (wrong, wrong))]
+    for call in calls:
+        with pytest.raises(InputError):
+            call()
+    assert to_bytes(faces.test.a) is faces.test.a
+
+
 def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
     run = train.fit(tiny(steps=6, epoch_steps=2, lr_g=5e-3), faces, tmp_path / "run")
     assert not torch.equal(weights(run.ema.g_ab), weights(run.nets.g_ab))
@@ -374,6 +418,8 @@ def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
     with torch.no_grad():
         assert torch.allclose(by["ema"], run.ema.g_ab(by_float := faces.test.a.float() / 127.5 - 1), atol=1e-5)
         assert torch.allclose(by["raw"], run.nets.g_ab(by_float), atol=1e-5)
+    with pytest.raises(InputError, match="weights 'last': no such weights; there are ema, raw, best"):
+        run.translate(faces.test, "last")
     scores = run.metrics["scores"]
     assert scores["ema"]["cycle_ab"] != scores["raw"]["cycle_ab"]
 
@@ -419,10 +465,46 @@ def history(n=1000, val=None, **losses):
 @pytest.mark.parametrize("told, change", [
     ("d_b wins", dict(d_b=lambda i: 0.01 if i > 800 else 0.2)), ("d_a wins", dict(d_a=0.001)),
     ("cycle climbs", dict(cycle=lambda i: 0.3 if i < 700 else 0.5)),
-    ("fake_a alike", dict(val={"variety_a": 0.1})), ("ba copies", dict(val={"content_ba": 0.3, "kid_a": 1.3}))])
+    ("fake_a alike", dict(val={"variety_a": 0.1})), ("ba copies", dict(val={"content_ba": 0.3, "kid_a": 1.3})),
+    ("ab inverts", dict(val={"correlation_ab": -0.6}))])
 def test_what_goes_wrong_is_told_with_a_fix(told, change):
-    found = warn(history(**change), 1000, {"kid_a": 1.4, "kid_b": 1.4})
+    found = warn(history(**change), 1000, {"kid_a": 1.4, "kid_b": 1.4}, {"kid_a": 5.0, "kid_b": 5.0})
     assert list(found) == [told] and ": try " in found[told] and "\n" not in found[told]
+    assert_names_are_settable(found[told])
+
+
+def assert_names_are_settable(text):
+    """What a warning names is a field of TrainConfig, for `settings` of notebooks 02 and 03, `models` of 04 and `train` of a YAML file."""
+    known = {field.name for field in dataclasses.fields(TrainConfig)} | {"accumulate"}
+    named = set(re.findall(r"[a-z]+(?:_[a-z]+)+|steps|seed|precision|accumulate|ngf", text)) - {"fake_a", "fake_b", "g_ab", "g_ba"}
+    assert named and named <= known, named - known
+
+
+def test_fields_that_warnings_name_can_be_set_where_they_are_read(tmp_path):
+    for notebook in ("02_cyclegan", "03_uvcgan"):
+        assert default_parameters(NOTEBOOKS / f"{notebook}.ipynb")["settings"] == {}
+    for error in (train.NotFinite(3, "train", {"g": math.nan}), *caught(lambda: check_finite({"g_ab": {"w": torch.tensor(math.nan)}}, 3)),
+                  *caught(lambda: fail_in(out_of_memory(TrainConfig(), 1), torch.OutOfMemoryError("full"))),
+                  *caught(lambda: fail_in(out_of_memory(TrainConfig(batch_size=1), 1), torch.OutOfMemoryError("full")))):
+        assert_names_are_settable(str(error).split("g nan")[-1])
+
+
+def fail_in(context, error):
+    with context:
+        raise error
+
+
+def caught(call):
+    with pytest.raises((ValueError, ArithmeticError)) as error:
+        call()
+    return [error.value]
+
+
+def test_inverting_is_told_unless_the_domains_are_negatives_of_each_other():
+    inverting = history(val={"correlation_ab": -0.6, "correlation_ba": -0.2})
+    assert list(warn(inverting, 1000)) == list(warn(inverting, 1000, {"kid_b": 1.4}, {"kid_b": 5.0})) == ["ab inverts"]
+    assert warn(inverting, 1000, {"kid_b": 5.0}, {"kid_b": 0.1}) == {}
+    assert warn(inverting, 3000) == {}, "at the start"
 
 
 def test_what_goes_well_or_has_only_begun_is_not_told():
@@ -457,6 +539,7 @@ def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, 
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ganlib.watch.LEAST", 2)
     monkeypatch.setattr("ganlib.judge.Judge.untranslated", {"kid_a": 9.0, "kid_b": 9.0})
+    monkeypatch.setattr("ganlib.judge.Judge.inverted", {"kid_a": 9.0, "kid_b": 9.0})
     monkeypatch.setattr("ganlib.judge.Judge.check", lambda self, fake_a, fake_b, suffix="": {
         f"{name}{suffix}": 0.03 if name == "content_ab" else 9.0 if name == "kid_b" else 0.7 for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")})
     run = train.fit(tiny(steps=8, epoch_steps=2), faces, tmp_path / "run")
