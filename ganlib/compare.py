@@ -16,7 +16,7 @@ from tabulate import tabulate
 
 from ganlib.command import call
 from ganlib.config import RECIPES, load_config, read_json
-from ganlib.files import InputError, expand
+from ganlib.files import InputError, one_line, expand
 from ganlib.judge import SCORES, VERSION, family
 from ganlib.runs import WEIGHTS
 from ganlib.significance import conclude, differences
@@ -36,6 +36,8 @@ def gather(folders, weights="ema"):
         raise InputError("runs: none given; expected folders of finished runs, such as reports/runs/*")
     rows, configs, protocols, known = [], [], {}, {}
     for folder in dict.fromkeys(expand(folder, "run folder") for folder in folders):
+        if one_line(folder).encode("utf-8") != str(folder).encode("utf-8", "surrogateescape"):
+            raise InputError(f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 without line breaks")
         cfg = load_config(folder)
         if not (folder / "metrics.json").exists():
             raise InputError(f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again")

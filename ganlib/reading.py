@@ -228,11 +228,17 @@ def why_unused(facts):
 def tabulate(facts, left):
     """The facts, with a row for each of the files that are left out, (file, reason)."""
     folders = {file.rpartition("/")[0] for file in facts.file}
-    left = [(printable(f), why, name_kind(f) if why != NO_IMAGE[0] and printable(f).rpartition("/")[0] in folders else "") for f, why in left]
+    left = [(printable(f), why, name_kind(f) if why != NO_IMAGE[0] and lies_in(printable(f), folders) else "") for f, why in left]
     left = pd.DataFrame(left, columns=["file", "reason", "format"])
     table = pd.concat([facts, left], ignore_index=True).reindex(columns=FACTS)
     text = ["split", "domain", "mode", "format", "sha256", "remark"]
     return table.assign(**{name: table[name].fillna("").astype(str) for name in text})
+
+
+def lies_in(file, folders):
+    """Whether a file lies in one of the folders, or below."""
+    parts = file.split("/")[:-1]
+    return any("/".join(parts[:n]) in folders for n in range(1, len(parts) + 1))
 
 
 def name_kind(file):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from ganlib.files import InputError, expand, printable
-from ganlib.formats import is_image_name, kind_by_name
+from ganlib.formats import NAMED, TABLE, UNPACK, explain, is_image_name, kind_by_name
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                "test": "test", "testing": "test"}
@@ -182,6 +182,10 @@ def open_hub(name):
             raise ValueError("no image in this row, and no file where it points")
         return cell["bytes"] or path.read_bytes()
 
+    folder = expand(name, "data hf:")
+    if folder.is_dir():     # the library passes over what it does not know
+        loose = [f for f in open_folder(folder).files if (kind_by_name(f) or NAMED["zip"]).fix not in (TABLE, UNPACK)]
+        refused += [(f, explain(kind_by_name(f))) for f in loose]
     identity = {split: table._fingerprint for split, table in splits.items()}
     return Source(printable(name.rstrip("/").rpartition("/")[2]), {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ganlib import InputError, doctor
+from ganlib.compare import gather
 from ganlib.data import load_domains
 from ganlib.files import one_line, printable
 from ganlib.plots import MOST_DRAWN, drawn, show_densities, show_grid
@@ -91,6 +92,13 @@ def test_page_of_a_run_with_any_names(tmp_path):
     page = colophon([{"name": "02", "runs": [folder], "seconds": 1, "parameters": {}}])
     page.encode()
     assert r"&lt;b&gt;\n\udce9: A &lt;i&gt;, B $_$" in page and "<u>" not in page and r"&lt;u&gt;\udce9" in page
+
+
+@pytest.mark.parametrize("name", [b"\xe9", b"a\nb"])
+def test_run_folder_of_a_name_that_no_table_holds_is_refused_in_one_line(name):
+    with pytest.raises(InputError, match="a name that no table holds; rename it") as caught:
+        gather([os.fsdecode(name)])
+    assert str(caught.value).isprintable()
 
 
 def picture(seed):

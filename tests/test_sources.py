@@ -436,6 +436,16 @@ def test_labels_of_the_hub_that_are_ambiguous_or_none_are_told(tmp_path, hub, co
     assert "\n" not in str(caught.value)
 
 
+def test_files_that_the_hub_passes_over_are_told(hub):
+    for i in range(3):
+        (hub / f"train/selfie/{i}.jxl").write_bytes(b"\xff\x0a")
+    assert any(note.startswith("3 JPEG XL files not read: convert") for note in load_domains(f"hf:{hub}", 32).notes)
+    for i in range(10):
+        (hub / f"train/selfie/{i}.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match="13 of 43 images cannot be read"):
+        load_domains(f"hf:{hub}", 32)
+
+
 def test_hub_that_cannot_be_reached_is_told_in_one_line(monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
