@@ -2,7 +2,7 @@
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
-# make notebooks   execute the notebooks in place on their defaults, as they are committed
+# make notebooks   execute the notebooks in place on their defaults, as they are committed, with every run trained anew
 # make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; half an hour
 # make constraints   the newest versions of all packages -> tests/constraints.txt
 # make oldest        the tests with the oldest versions that pyproject.toml allows
@@ -34,7 +34,8 @@ lab: $(VENV)/installed
 	@$(RUN) ganlib.lab $(ARGS)
 
 notebooks: $(VENV)/installed
-	@$(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@home=$$(mktemp -d) && GANLIB_HOME=$$home $(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb; \
+	status=$$?; rm -rf "$$home"; exit $$status
 
 # The newest versions of everything, for the next commit: run the tests with them before.
 constraints:

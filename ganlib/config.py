@@ -290,8 +290,9 @@ def claim_run_folder(folder, cfg, fingerprint):
         except InputError:
             if not list(Path(folder).glob("checkpoint-*.pt")):      # which have the config too
                 raise
-            theirs = mine
-        show_difference(f"run folder {folder}", theirs, mine)
+        else:
+            show_difference(f"run folder {folder}", theirs, mine)
+            return      # as the folder may be one that is only read
     write_atomic(path, json.dumps(mine, indent=1))
 
 

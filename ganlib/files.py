@@ -37,10 +37,10 @@ class InputError(ValueError):
         return [f"{type(self).__name__}: {self}"]
 
 
-def in_one_line(stop, text):
-    """Have Jupyter show a KeyboardInterrupt as one line, as it does an InputError. What was said of it first holds."""
-    if not hasattr(stop, "_render_traceback_"):
-        stop._render_traceback_ = lambda: [f"KeyboardInterrupt: {text}"]
+def in_one_line(error, text):
+    """Have Jupyter show an error of Python's as one line, as it does an InputError. What was said of it first holds."""
+    if not hasattr(error, "_render_traceback_"):
+        error._render_traceback_ = lambda: [f"{type(error).__name__}: {text}"]
 
 
 def expand(path, what="path"):

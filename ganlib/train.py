@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch.nn.utils import get_total_norm
 
 from ganlib.checkpoint import LOG, State, check_finite, describe_checkpoint, find_checkpoints, load_checkpoint, save_checkpoint, save_failure
 from ganlib.command import call
-from ganlib.config import MOST, check_pieces, claim_run_folder, read_job, read_json
+from ganlib.config import MOST, check_pieces, claim_run_folder, read_job
 from ganlib.cost import chip_name, count_flops, count_memory, default_device, device_name, out_of_memory
 from ganlib.data import Pair, check_domains, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.distributed import ProcessLost, agree, any_of, join_processes, launch, rank, share, world_size
@@ -149,18 +150,20 @@ def validate(nets, emas, judge, cfg, amp):
     return evaluate(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
 
 
-def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=1, accumulate=1, checkpoint_seconds=60):
+def fit(cfg, data, folder, device=None, inception=None, resume=True, processes=1, accumulate=1, checkpoint_seconds=60):
     """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of the generators' running means;
     the means with the lowest KID so far are kept. Then tests and scores (inception: by an Inception too). A warning is printed when it
     comes up. On a CPU the same call gives the same numbers on the same machine with as many threads (torch.get_num_threads(); another
-    number of them adds up in another order, which rounds otherwise, and metrics.json has it). A finished run of the same config in the folder is
-    replaced when this one is finished, an unfinished one at once.
+    number of them adds up in another order, which rounds otherwise, and metrics.json has it).
 
-    resume: go on from the folder's newest whole checkpoint instead, if it has one, or with the scores; the run is then the one that was
+    resume: load what is in the folder where it is finished, which a line says, and score it anew where it was scored by another protocol; of a
+    training that was interrupted go on from the newest whole checkpoint, if there is one: the run is then the one that was
     never interrupted, to the last bit on a CPU with as many threads. Where it goes on with another number of threads or processes, another
-    accumulate, precision, processor or torch, that is said and kept in metrics.json (resumed_otherwise). Checkpoints are written after the first step and then checkpoint_seconds apart, and when
+    accumulate, precision, processor or torch, that is said and kept in metrics.json (resumed_otherwise). False: train from the start; a
+    finished run in the folder is replaced when this one is finished, an unfinished one at once.
+    Checkpoints are written after the first step and then checkpoint_seconds apart, and when
     Ctrl-C, Jupyter's stop button or SIGTERM end the training, which they do after the step under way. accumulate: pieces of a batch that
     are computed one after another, the same step in less memory. processes: how many train together on this machine, each with a GPU of
     its own if there are any. Where torchrun started several, each calls fit and trains on its part of each batch; the first one writes.
@@ -173,14 +176,14 @@ def fit(cfg, data, folder, device=None, inception=None, resume=False, processes=
     device, data = torch.device(device) if device else default_device(), data.settled()
     folder = expand(folder, "run folder")
     check_fit(cfg, data, accumulate, processes * world_size())
+    if resume and is_finished(folder) and not is_begun_anew(folder):
+        claim_run_folder(folder, cfg, data.fingerprint)     # raises if it is another one's
+        return reopen(folder, data, inception, device) if rank() == 0 else None
     if processes > 1:
         if device.type != default_device().type:
             raise InputError(f"device {device}: {processes} processes train on {default_device().type}; leave device out")
         launch(cfg, data, folder, processes, accumulate, resume)
         return score_run(load_run(folder, device), data, inception)
-    if resume and is_finished(folder) and "scores" not in read_json(folder / "metrics.json"):
-        claim_run_folder(folder, cfg, data.fingerprint)     # raises if it is another one's
-        return reopen(folder, data, inception, device) if rank() == 0 else None
     started = time.perf_counter()
     torch.manual_seed(cfg.seed)
     with out_of_memory(cfg, accumulate, world_size()):
@@ -309,13 +312,24 @@ def lap(tally, name, since):
 
 
 def reopen(folder, data, inception=None, device=None):
-    """A finished Run, scored if it is not yet, and without what a process has left that was killed as it finished it."""
-    run = load_run(folder, device)
-    old = [path for path in (*find_checkpoints(folder), folder / LOG) if path.exists() and path.stat().st_mtime <= (folder / "metrics.json").stat().st_mtime]
+    """A finished Run, which is said, scored if it is not yet, and without what a process has left that was killed as it finished it."""
+    run, day = load_run(folder, device), datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime)
+    print(f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew set resume to False", flush=True)
+    old = [path for path in (*find_checkpoints(folder), folder / LOG) if path.exists() and not is_newer(path, folder)]
     if old or list(folder.glob(".*")):
         with suppress(InputError), locked(folder / ".lock", f"run folder {folder}"):      # not where somebody trains it anew, nor where it is read only
             clear(folder, checkpoints=bool(old))
     return score_run(run, data, inception)
+
+
+def is_newer(path, folder):
+    """Whether a file of a folder with a finished run was written after it had been finished."""
+    return path.stat().st_mtime > (folder / "weights.safetensors").stat().st_mtime
+
+
+def is_begun_anew(folder):
+    """Whether a finished run was being trained anew, which was interrupted: its checkpoints are newer then."""
+    return any(is_newer(path, folder) for path in find_checkpoints(folder))
 
 
 def clear(folder, checkpoints):
@@ -343,14 +357,10 @@ def describe_run(cfg, data, nets):
 
 
 def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1, resume=True):
-    """The finished run of this config and data below the folder `runs` if there is one, else train it there, from its last
-    checkpoint if it was interrupted (unless resume is False). One that was scored by another protocol (without Inception, by another probe) is
-    scored again. processes: how many train it together."""
+    """fit in the folder below `runs` that a run of this config and data has."""
     data = data.settled()
     folder = expand(runs, "runs") / cfg.name(data.fingerprint)
-    if not is_finished(folder):
-        return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)
-    return reopen(folder, data, inception)
+    return fit(cfg, data, folder, inception=inception, resume=resume, processes=processes, accumulate=accumulate)
 
 
 def main(arguments=None):
@@ -372,12 +382,6 @@ def main(arguments=None):
         if rank() == 0 and len(data.skipped):
             say(f"{data.name}: {'; '.join(data.notes)}")
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        if is_finished(folder) and job["resume"]:
-            claim_run_folder(folder, job["train"], data.fingerprint)    # raises if it is another one's
-            if rank() == 0:
-                reopen(folder, data, job["inception"] and find_inception(job["inception"]))     # it may have been ended before it was scored
-                print(f"{folder}: finished before; delete it to train again")
-            return 0
         run = fit(job["train"], data, folder, device, job["inception"] and find_inception(job["inception"]),
                   job["resume"], accumulate=job["accumulate"])
         if run:

@@ -3,12 +3,15 @@
 import math
 import os
 import signal
+import tempfile
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as a job in the background has it, and would hand it down
     signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("MAKEFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON"):   # of the make that runs the tests, and not for those that they run
     os.environ.pop(name, None)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
+FRESH = tempfile.TemporaryDirectory(prefix="ganlib-")
+os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
 
 import pytest
 import torch

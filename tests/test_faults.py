@@ -69,7 +69,7 @@ def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
         train.fit(tiny(), faces, tmp_path, resume=True)
-    assert train.fit(tiny(), faces, tmp_path).metrics["resumed_at"] == []
+    assert train.fit(tiny(), faces, tmp_path, resume=False).metrics["resumed_at"] == []
 
 
 def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
@@ -358,7 +358,7 @@ def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_p
     old = train.fit(tiny(steps=1), faces, tmp_path / "run")
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        stop_after(1, tiny(steps=1), faces, old.folder)
+        stop_after(1, tiny(steps=1), faces, old.folder, resume=False)
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -5,7 +5,9 @@ import errno
 import importlib
 import json
 import math
+import os
 import re
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -136,6 +138,29 @@ def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tm
     assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors cannot be found; it is trained again\n"
 
 
+def test_finished_run_is_trained_anew_only_where_that_is_asked_for(faces, tiny, tmp_path, monkeypatch, capsys):
+    """By fit too; scores of another protocol are taken anew, and a new training that was stopped goes on."""
+    first, step_on = train.fit(tiny(), faces, tmp_path / "run"), train.train_step
+    metrics = json.loads((first.folder / "metrics.json").read_text())
+    metrics["protocols"]["cycle"]["version"], metrics["scores"]["ema"] = 0, {}
+    (first.folder / "metrics.json").write_text(json.dumps(metrics))
+    monkeypatch.setattr(train, "train_step", None)      # not one step is taken
+    again = train.fit(tiny(), faces, first.folder)
+    assert re.fullmatch(r"run run: finished on \d{4}-\d\d-\d\d \d\d:\d\d, so it is loaded; to train it anew set resume to False\n", capsys.readouterr().out)
+    assert again.metrics == first.metrics and json.loads((first.folder / "metrics.json").read_text()) == first.metrics
+
+    def stopped(*args, **kwargs):
+        monkeypatch.setattr(train, "train_step", step_on)
+        signal.raise_signal(signal.SIGINT)
+        return step_on(*args, **kwargs)
+    monkeypatch.setattr(train, "train_step", stopped)
+    os.utime(first.folder / "weights.safetensors", (1, 1))
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(tiny(), faces, first.folder, resume=False)
+    assert train.fit(tiny(), faces, first.folder).metrics["resumed_at"] == [1]
+    assert train.fit(tiny(), faces, first.folder, resume=False).metrics["resumed_at"] == []
+
+
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
     before = train.fit(tiny(), faces, tmp_path / "run")
 
@@ -143,7 +168,7 @@ def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_
         raise KeyboardInterrupt
     monkeypatch.setattr(train, "validate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train.fit(tiny(), faces, tmp_path / "run")
+        train.fit(tiny(), faces, tmp_path / "run", resume=False)
     monkeypatch.undo()
     again = runs.load_run(tmp_path / "run")
     assert again.metrics == before.metrics and again.history.equals(before.history)
