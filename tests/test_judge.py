@@ -224,7 +224,8 @@ def test_probe_is_the_same_each_time_and_kept(known, unknown, tmp_path, monkeypa
         before = torch.random.get_rng_state()
         first = find_probe(images)
         assert torch.equal(before, torch.random.get_rng_state()), "a training that follows would depend on the cache"
-        path = next(tmp_path.glob(f"probe-*-{images.fingerprint[:16]}.pt"))
+        kind = "attributes" if images.attributes else "views"
+        path = next(tmp_path.glob(f"probe-*-{kind}-{images.fingerprint[:16]}.pt"))
         torch.manual_seed(2)
         assert Probe(train_probe(images)).hash == first.hash
         monkeypatch.setattr(probe, "train_probe", lambda *_: pytest.fail("trained again"))
