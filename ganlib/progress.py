@@ -1,4 +1,5 @@
-"""Where a training stands, shown where somebody looks: a terminal, a notebook, or the report runner's display."""
+"""Where a training stands, shown where somebody looks: a terminal, a notebook, or the report
+runner's display."""
 
 import json
 import os
@@ -18,11 +19,13 @@ CELL = [None, None]     # the number of the cell whose bars were drawn last, and
 
 
 class Progress:
-    """A line with steps done, steps per second and time left, redrawn in place; gone when the work is done. In a cell one within another is
-    shown below it; in a terminal in its place. Where nobody looks, as in the log of a batch job, one each minute.
+    """A line with steps done, steps per second and time left, redrawn in place; gone when the
+    work is done. In a cell one within another is shown below it; in a terminal in its place.
+    Where nobody looks, as in the log of a batch job, one each minute.
 
-    folder: the run that is trained, for the report. initial: steps that were done before. Work on images is shown when it takes longer than
-    LATER. An interrupt that ends the block is shown by Jupyter as one line that names the work."""
+    folder: the run that is trained, for the report. initial: steps that were done before. Work
+    on images is shown when it takes longer than LATER. An interrupt that ends the block is shown
+    by Jupyter as one line that names the work."""
 
     def __init__(self, label, steps, folder=None, unit="steps", initial=0):
         self.label, self.steps, self.folder, self.unit, self.initial = label, steps, folder, unit, initial
@@ -85,7 +88,8 @@ class Progress:
 
 
 def draw():
-    """Show what is under way in the cell that runs, each in a line, in one output; an empty one when all is done, of which nothing is seen."""
+    """Show what is under way in the cell that runs, each in a line, in one output; an empty one
+    when all is done, of which nothing is seen."""
     from IPython import get_ipython
     from IPython.display import display
     lines, cell = [progress.line for progress in UNDER_WAY if progress.line], get_ipython().execution_count
@@ -104,7 +108,8 @@ def say(text, end="\n"):
 
 
 def in_kernel():
-    """Whether a notebook runs this (and not a terminal's IPython, nor a script that has imported it)."""
+    """Whether a notebook runs this (and not a terminal's IPython, nor a script that has imported
+    it)."""
     ipython = sys.modules.get("IPython")
     return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
 

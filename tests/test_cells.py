@@ -1,4 +1,5 @@
-"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a failed cell leaves for the next."""
+"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a
+failed cell leaves for the next."""
 
 import os
 import re
@@ -22,13 +23,15 @@ def here(*_, **__):
 
 
 class Kernel:
-    """A real kernel that is sent one cell after another, each when the one before has ended, whether it failed or not."""
+    """A real kernel that is sent one cell after another, each when the one before has ended,
+    whether it failed or not."""
 
     def __init__(self):
         self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"OMP_NUM_THREADS": "1"})
 
     def run(self, code, stop_at=None):
-        """(traceback or None, [display_data and update_display_data, their data], what was printed). stop_at: interrupt when this was printed."""
+        """(traceback or None, [display_data and update_display_data, their data], what was
+        printed). stop_at: interrupt when this was printed."""
         cell, error, shown, said = self.client.execute(code), None, [], ""
         while True:
             message = next_of(self.client.get_iopub_msg, cell, said)
@@ -58,7 +61,8 @@ def kernel():
 
 
 def test_bars_are_drawn_in_one_output_that_is_empty_at_first_and_in_the_end(kernel):
-    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do or not."""
+    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do
+    or not."""
     error, shown, said = kernel.run("""
 from ganlib.progress import Progress
 with Progress("training", 3) as outer:
@@ -68,17 +72,15 @@ with Progress("training", 3) as outer:
     outer.update(2)
 with Progress("the next", 1):
     pass
-""")
-    assert error is None and said == "" and [kind for kind, _ in shown].count("display_data") == 1
-    assert shown[0] == ("display_data", {}) and shown[-1] == ("update_display_data", {})
-    texts = [data.get("text/plain", "").splitlines() for _, data in shown]
-    assert [[line.split(":")[0] for line in lines] for lines in texts] == [
-        [], ["training"], ["training"], ["training", "scoring"], ["training"], ["training"], [], ["the next"], []]
-    assert "| 1/3 [" in texts[3][0] and "| 0/2 [" in texts[3][1]
-    assert kernel.run("with Progress('a few images', 5, unit='images') as few: few.add(4)")[1] == []
+""") assert error is None and said == "" and [kind for kind, _ in shown].count("display_data") ==
+1 assert shown[0] == ("display_data", {}) and shown[-1] == ("update_display_data", {}) texts =
+[data.get("text/plain", "").splitlines() for _, data in shown] assert [[line.split(":")[0] for
+line in lines] for lines in texts] == [ [], ["training"], ["training"], ["training", "scoring"],
+["training"], ["training"], [], ["the next"], []] assert "| 1/3 [" in texts[3][0] and "| 0/2 ["
+in texts[3][1] assert kernel.run("with Progress('a few images', 5, unit='images') as few:
+few.add(4)")[1] == []
 
-
-FACES = """
+FACES ="""
 from pathlib import Path
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
@@ -98,7 +100,8 @@ PHASES = {
 
 
 def test_stop_in_any_phase_is_one_line_that_names_it_and_leaves_nothing_half_done(kernel, tmp_path):
-    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it is."""
+    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it
+    is."""
     ready = f"{FACES}import torch\nfrom ganlib import data, doctor, grid, judge, probe, runs, timing\nfolder = {str(tmp_path)!r}\n" + """
 class Some:
     def __init__(self, translate):
@@ -129,7 +132,8 @@ def test_every_notebook_begins_by_minding_what_failed_cells_leave(name):
 
 
 def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_path):
-    """All cells of 02 one after the other: well; with a folder that is not there; with a text that is not closed; and mended, which loads the run."""
+    """All cells of 02 one after the other: well; with a folder that is not there; with a text
+    that is not closed; and mended, which loads the run."""
     small = dict(image_size=32, builtin_a=6, builtin_b=7, builtin_eval=5, ngf=2, ndf=2, batch_size=2, steps=2, epoch_steps=1,
                  precision="float32", runs=str(tmp_path / "runs"))
     good = cells("02_cyclegan", **small)
