@@ -1,5 +1,4 @@
-"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a
-failed cell leaves for the next."""
+"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a failed cell leaves for the next."""
 
 import os
 import re
@@ -23,15 +22,15 @@ def here(*_, **__):
 
 
 class Kernel:
-    """A real kernel that is sent one cell after another, each when the one before has ended,
-    whether it failed or not."""
+    """A real kernel that is sent one cell after another, each when the one before has ended, whether it failed or not."""
 
     def __init__(self):
-        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"OMP_NUM_THREADS": "1"})
+        self.manager, self.client = start_new_kernel(
+            extra_arguments=["--log-level=40"], env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
 
     def run(self, code, stop_at=None):
-        """(traceback or None, [display_data and update_display_data, their data], what was
-        printed). stop_at: interrupt when this was printed."""
+        """(traceback or None, [display_data and update_display_data, their data], what was printed). stop_at: interrupt when this was printed."""
         cell, error, shown, said = self.client.execute(code), None, [], ""
         while True:
             message = next_of(self.client.get_iopub_msg, cell, said)
@@ -61,8 +60,7 @@ def kernel():
 
 
 def test_bars_are_drawn_in_one_output_that_is_empty_at_first_and_in_the_end(kernel):
-    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do
-    or not."""
+    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do or not."""
     error, shown, said = kernel.run("""
 from ganlib.progress import Progress
 with Progress("training", 3) as outer:
@@ -72,15 +70,26 @@ with Progress("training", 3) as outer:
     outer.update(2)
 with Progress("the next", 1):
     pass
-""") assert error is None and said == "" and [kind for kind, _ in shown].count("display_data") ==
-1 assert shown[0] == ("display_data", {}) and shown[-1] == ("update_display_data", {}) texts =
-[data.get("text/plain", "").splitlines() for _, data in shown] assert [[line.split(":")[0] for
-line in lines] for lines in texts] == [ [], ["training"], ["training"], ["training", "scoring"],
-["training"], ["training"], [], ["the next"], []] assert "| 1/3 [" in texts[3][0] and "| 0/2 ["
-in texts[3][1] assert kernel.run("with Progress('a few images', 5, unit='images') as few:
-few.add(4)")[1] == []
+""")
+    assert error is None and said == "" and [kind for kind, _ in shown].count("display_data") == 1
+    assert shown[0] == ("display_data", {}) and shown[-1] == ("update_display_data", {})
+    texts = [data.get("text/plain", "").splitlines() for _, data in shown]
+    assert [[line.split(":")[0] for line in lines] for lines in texts] == [
+        [],
+        ["training"],
+        ["training"],
+        ["training", "scoring"],
+        ["training"],
+        ["training"],
+        [],
+        ["the next"],
+        [],
+    ]
+    assert "| 1/3 [" in texts[3][0] and "| 0/2 [" in texts[3][1]
+    assert kernel.run("with Progress('a few images', 5, unit='images') as few: few.add(4)")[1] == []
 
-FACES ="""
+
+FACES = """
 from pathlib import Path
 from ganlib.config import TrainConfig
 from ganlib.data import load_domains
@@ -94,35 +103,47 @@ PHASES = {
     "training the probe, once for this data set": "patch('ganlib.probe.CACHE', Path(folder)), patch('ganlib.probe.attribute_loss', here): probe.find_probe(faces)",
     "translating": "patch.object(torch.Tensor, 'float', here): judge.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",
     "scoring the test images": "patch('ganlib.runs.Judge', **{'return_value.protocols.return_value': {'kid': 1}}), "
-                               "patch('ganlib.runs.read_json', return_value={'data_fingerprint': faces.fingerprint}): runs.score_run(Some(here), faces)",
+    "patch('ganlib.runs.read_json', return_value={'data_fingerprint': faces.fingerprint}): runs.score_run(Some(here), faces)",
     "training the runs of the grid": "patch('ganlib.grid.train_one', here): grid.train_grid([1, 2], faces)",
-    "timing": "patch('ganlib.timing.wait_for'): timing.take_turns({'call': here}, None, 2)"}
+    "timing": "patch('ganlib.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
+}
 
 
 def test_stop_in_any_phase_is_one_line_that_names_it_and_leaves_nothing_half_done(kernel, tmp_path):
-    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it
-    is."""
-    ready = f"{FACES}import torch\nfrom ganlib import data, doctor, grid, judge, probe, runs, timing\nfolder = {str(tmp_path)!r}\n" + """
+    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it is."""
+    ready = (
+        f"{FACES}import torch\nfrom ganlib import data, doctor, grid, judge, probe, runs, timing\nfolder = {str(tmp_path)!r}\n"
+        + """
 class Some:
     def __init__(self, translate):
         self.translate, self.folder, self.metrics = translate, Path("x"), {}
         self.nets = type("Nets", (), {"g_ab": torch.nn.Conv2d(3, 3, 1)})
 """
+    )
     assert kernel.run(ready)[0] is None
     for label, code in PHASES.items():
         error, shown, said = kernel.run(f"with {code}", stop_at="here")
         assert len(error or []) == 1, (label, error, said)
         (line,) = error
-        assert line.startswith(f"KeyboardInterrupt: stopped while {label} (0 of ") and "\n" not in line, label
+        assert (
+            line.startswith(f"KeyboardInterrupt: stopped while {label} (0 of ") and "\n" not in line
+        ), label
         assert not shown or shown[-1][1] == {}, label
     assert not list(tmp_path.iterdir())
-    error, _, said = kernel.run("try:\n    with Progress('x', 1): here()\nexcept KeyboardInterrupt as stop: print(type(stop) is KeyboardInterrupt)", stop_at="here")
+    error, _, said = kernel.run(
+        "try:\n    with Progress('x', 1): here()\nexcept KeyboardInterrupt as stop: print(type(stop) is KeyboardInterrupt)",
+        stop_at="here",
+    )
     assert error is None and said == "here\nTrue\n"
 
 
 def cells(name, **values):
     """The code cells of a notebook, with other values of some parameters."""
-    code = [cell.source for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells if cell.cell_type == "code"]
+    code = [
+        cell.source
+        for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells
+        if cell.cell_type == "code"
+    ]
     return [code[0] + "".join(f"\n{key} = {value!r}" for key, value in values.items()), *code[1:]]
 
 
@@ -132,10 +153,20 @@ def test_every_notebook_begins_by_minding_what_failed_cells_leave(name):
 
 
 def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_path):
-    """All cells of 02 one after the other: well; with a folder that is not there; with a text
-    that is not closed; and mended, which loads the run."""
-    small = dict(image_size=32, builtin_a=6, builtin_b=7, builtin_eval=5, ngf=2, ndf=2, batch_size=2, steps=2, epoch_steps=1,
-                 precision="float32", runs=str(tmp_path / "runs"))
+    """All cells of 02 one after the other: well; with a folder that is not there; with a text that is not closed; and mended, which loads the run."""
+    small = dict(
+        image_size=32,
+        builtin_a=6,
+        builtin_b=7,
+        builtin_eval=5,
+        ngf=2,
+        ndf=2,
+        batch_size=2,
+        steps=2,
+        epoch_steps=1,
+        precision="float32",
+        runs=str(tmp_path / "runs"),
+    )
     good = cells("02_cyclegan", **small)
     assert kernel.run("from ganlib import probe\nprobe.LEAST_STEPS = 2")[0] is None
     for code in good:
@@ -144,21 +175,32 @@ def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_
     made = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert len(made) == 1
 
-    for first, kind in ((cells("02_cyclegan", **small, data=str(tmp_path / "nowhere"))[0], "InputError"), (good[0] + "\ndata = 'nowhere", "NameError")):
+    for first, kind in (
+        (cells("02_cyclegan", **small, data=str(tmp_path / "nowhere"))[0], "InputError"),
+        (good[0] + "\ndata = 'nowhere", "NameError"),
+    ):
         errors = [kernel.run(code)[0] for code in (first, *good[1:])]
         assert (errors[0] is None) == (kind == "InputError")
-        assert all(lines and len(lines) == 1 and "\n" not in lines[0] for lines in errors[1:]), errors
-        assert errors[1][0].startswith(kind) and all(lines[0].startswith("NameError: ") for lines in errors[2:])
-        assert errors[-1] == ["NameError: run is not there: the cell that makes it has failed or was stopped, or one above it; run that one first"]
+        assert all(lines and len(lines) == 1 and "\n" not in lines[0] for lines in errors[1:]), (
+            errors
+        )
+        assert errors[1][0].startswith(kind) and all(
+            lines[0].startswith("NameError: ") for lines in errors[2:]
+        )
+        assert errors[-1] == [
+            "NameError: run is not there: the cell that makes it has failed or was stopped, or one above it; run that one first"
+        ]
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == made
 
     trained = next(i for i, code in enumerate(good) if code.startswith("run = fit("))
-    for code in good[:trained + 1]:
+    for code in good[: trained + 1]:
         error, _, said = kernel.run(code)
         assert error is None, (code, error)
     assert f"run {made[0]}: finished on " in said and said.endswith(f"\nrun {made[0]}\n")
     rules = get_sanitize_patterns((NOTEBOOKS.parent / "tests/nbval.cfg").read_text())
-    assert sanitized(said, rules) == sanitized(f"run {made[0]}\n", rules), "nbval would tell a run that is loaded from one that is trained"
+    assert sanitized(said, rules) == sanitized(f"run {made[0]}\n", rules), (
+        "nbval would tell a run that is loaded from one that is trained"
+    )
 
 
 def sanitized(text, rules):
@@ -167,14 +209,26 @@ def sanitized(text, rules):
     return text
 
 
-def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_above_it_stays(kernel):
-    for code in ("from ganlib.cells import begin\nbegin()\nabove = 1", "mine = 2\nother = 3", "below = mine + 1", "own = 5"):
+def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_above_it_stays(
+    kernel,
+):
+    for code in (
+        "from ganlib.cells import begin\nbegin()\nabove = 1",
+        "mine = 2\nother = 3",
+        "below = mine + 1",
+        "own = 5",
+    ):
         assert kernel.run(code)[0] is None
     assert kernel.run("mine = 6\nhere()", stop_at="here")[0] == ["KeyboardInterrupt: stopped"]
     gone = "NameError: {} is not there: the cell that makes it has failed or was stopped, or one above it; run that one first"
-    assert [kernel.run(f"print({name})")[0] for name in ("mine", "other", "below")] == [[gone.format(name)] for name in ("mine", "other", "below")]
+    assert [kernel.run(f"print({name})")[0] for name in ("mine", "other", "below")] == [
+        [gone.format(name)] for name in ("mine", "other", "below")
+    ]
     assert kernel.run("print(above)")[2] == "1\n"
-    assert kernel.run("mine = 7\nother = 8")[0] is None and kernel.run("below = mine + 1\nprint(below)")[2] == "8\n"
+    assert (
+        kernel.run("mine = 7\nother = 8")[0] is None
+        and kernel.run("below = mine + 1\nprint(below)")[2] == "8\n"
+    )
     error = kernel.run("def inner():\n    return missing\nscratch = inner()")[0]
     assert len("\n".join(error).splitlines()) > 3, "an error of one's own is shown as ever"
     assert kernel.run("print(above, mine, below)")[2] == "1 7 8\n"
