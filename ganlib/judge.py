@@ -181,13 +181,13 @@ class Judge:
         other, of how far real images are. As a dict."""
         found = {}
         for way, fake in (("ba", fake_a), ("ab", fake_b)):
-            source, target = WAYS[way]
-            features, contents = self.probe.look(to_bytes(fake))
+            (source, target), fake = WAYS[way], to_bytes(fake)
+            features, contents = self.probe.look(fake)
             real = self.features["probe", target]
             if min(len(features), len(real)) >= 4:
                 found[f"kid_{target}"] = metrics.kid(features, real, SEED)[0]
             found[f"content_{way}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
-            found[f"correlation_{way}"] = float(correlate(fake, to_float(getattr(self.pair, source))).nanmean())
+            found[f"correlation_{way}"] = float(correlate(*map(to_float, (fake, getattr(self.pair, source)))).nanmean())
             if min(len(features), len(real)) >= 2:
                 found[f"variety_{target}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
         return {name: value for name, value in found.items() if math.isfinite(value)}   # of equal real images there is no ratio
