@@ -15,6 +15,7 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 HERE = """
 import time
 from unittest.mock import patch
+from ganlib.progress import Progress
 def here(*_, **__):
     print("here", flush=True)
     time.sleep(60)
