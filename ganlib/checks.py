@@ -147,23 +147,58 @@ def check_files(images):
     def find(check, level, rows, text, fix):
         part = images.files[rows]
         files = [f"{f}: {reason}" for f, reason in zip(part.file, part.reason)]
-        found.extend([Finding(check, level, text.format(len(part)), fix, files, [])] if len(part) else [])
+        found.extend(
+            [Finding(check, level, text.format(len(part)), fix, files, [])] if len(part) else []
+        )
 
-    find("unreadable", ERROR, why == "broken", "images that cannot be read: {}", "mend them or take them out")
+    find(
+        "unreadable",
+        ERROR,
+        why == "broken",
+        "images that cannot be read: {}",
+        "mend them or take them out",
+    )
     for kind in images.files.format[why.isin(["foreign", "beside"])].unique():
         of_kind = images.files.format == kind
-        find("file_format", ERROR, (why == "foreign") & of_kind, f"{kind} files, which are not read: {{}}", fix_of(kind))
-        find("file_format", WARNING, (why == "beside") & of_kind, f"{kind} files, which are not read, beside images of the same name: {{}}",
-             f"take them out, if the images are all that you want; else {fix_of(kind)}")
-    find("not_in_manifest", WARNING, why == "unlisted", "images that the manifest does not list, so that they are left out: {}",
-         "delete the manifest to split anew with them, or add rows for them")
+        find(
+            "file_format",
+            ERROR,
+            (why == "foreign") & of_kind,
+            f"{kind} files, which are not read: {{}}",
+            fix_of(kind),
+        )
+        find(
+            "file_format",
+            WARNING,
+            (why == "beside") & of_kind,
+            f"{kind} files, which are not read, beside images of the same name: {{}}",
+            f"take them out, if the images are all that you want; else {fix_of(kind)}",
+        )
+    find(
+        "not_in_manifest",
+        WARNING,
+        why == "unlisted",
+        "images that the manifest does not list, so that they are left out: {}",
+        "delete the manifest to split anew with them, or add rows for them",
+    )
     outside = (why == "outside") & images.files.file.map(is_image_name).astype(bool)
     held = outside & images.files.file.map(lies_in_a_split).astype(bool)
     if not held.any() and (outside.sum() < 10 or outside.sum() <= (why == "").sum() / 100):
         outside &= False
-    find("outside", WARNING, outside, "images that lie outside of the layout, and are left out: {}", f"take them away, or lay them right: {LAYOUTS}")
-    find("left_out", NOTE, why.isin(["outside", "other"]) & ~outside, "files that are no images of this data set, and are left out: {}",
-         "nothing, if they should be")
+    find(
+        "outside",
+        WARNING,
+        outside,
+        "images that lie outside of the layout, and are left out: {}",
+        f"take them away, or lay them right: {LAYOUTS}",
+    )
+    find(
+        "left_out",
+        NOTE,
+        why.isin(["outside", "other"]) & ~outside,
+        "files that are no images of this data set, and are left out: {}",
+        "nothing, if they should be",
+    )
     return found
 
 

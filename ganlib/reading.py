@@ -71,29 +71,45 @@ def check_domains(data, groups, domain_a):
     names = sorted({domain for _, domain in groups})
     shown = [shorten(name, 100) for name in names]
     if not groups:
-        raise InputError(f"data {shorten(data)}: no images found in a layout that is known; {LAYOUTS}")
+        raise InputError(
+            f"data {shorten(data)}: no images found in a layout that is known; {LAYOUTS}"
+        )
     if len(names) != 2:
         listed = ", ".join(shown[:10]) + (", ..." if len(names) > 10 else "")
-        raise InputError(f"data {shorten(data)}: {len(names)} domain{'s' * (len(names) != 1)} ({listed}), expected two; {LAYOUTS}")
+        raise InputError(
+            f"data {shorten(data)}: {len(names)} domain{'s' * (len(names) != 1)} ({listed}), expected two; {LAYOUTS}"
+        )
     spelt = {printable(name): name for name in names} | {name: name for name in names}
     if domain_a and domain_a not in spelt:
-        raise InputError(f"domain_a {shorten(repr(domain_a))}: no such domain in {shorten(data)}; there are {' and '.join(shown)}")
+        raise InputError(
+            f"domain_a {shorten(repr(domain_a))}: no such domain in {shorten(data)}; there are {' and '.join(shown)}"
+        )
     return names[::-1] if domain_a and spelt[domain_a] == names[1] else names
 
 
 def check_places(data, layout, rows):
     """InputError where files contradict the folders that they lie in, unless a manifest's rows keep them out of train, and where a
     domain has no train and images lie outside of the layout."""
-    wrong = [m for m in layout.misplaced if not (m[1] and rows) or rows.get(printable(m[0]), ("", UNLISTED))[1] == "train"]
+    wrong = [
+        m
+        for m in layout.misplaced
+        if not (m[1] and rows) or rows.get(printable(m[0]), ("", UNLISTED))[1] == "train"
+    ]
     if wrong:
         file, _, why = wrong[0]
         more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
         raise InputError(f"data {shorten(data)}: {shorten(file)}{more} {why}; {LAYOUTS}")
     loose = [f for f in layout.outside if is_image_name(f)]
-    bare = [domain for split, domain in layout.groups if split and ("train", domain) not in layout.groups]
+    bare = [
+        domain
+        for split, domain in layout.groups
+        if split and ("train", domain) not in layout.groups
+    ]
     if bare and loose:
-        raise InputError(f"data {shorten(data)}: domain {shorten(bare[0], 100)} has no train, and {len(loose):,} images lie outside of the "
-                         f"layout, the first {shorten(loose[0])}; {LAYOUTS}")
+        raise InputError(
+            f"data {shorten(data)}: domain {shorten(bare[0], 100)} has no train, and {len(loose):,} images lie outside of the "
+            f"layout, the first {shorten(loose[0])}; {LAYOUTS}"
+        )
 
 
 def plan(groups, rows):
@@ -196,8 +212,12 @@ def refuse_foreign(facts, domain, data):
     """Raise InputError for a domain in which nothing can be read and there are files of a kind that is not read."""
     foreign = facts.format[(facts.reason != "") & facts.format.notna()].value_counts()
     if (facts.reason != "").all() and len(foreign):
-        told = " and ".join(f"{n:,} {name} files, which are not read: {fix_of(name)}" for name, n in foreign.items())
-        raise InputError(f"data {shorten(data)}: no image of domain {clip(domain, 100)} can be read; it holds {told}")
+        told = " and ".join(
+            f"{n:,} {name} files, which are not read: {fix_of(name)}" for name, n in foreign.items()
+        )
+        raise InputError(
+            f"data {shorten(data)}: no image of domain {clip(domain, 100)} can be read; it holds {told}"
+        )
 
 
 def refuse_many(facts, data):
@@ -208,8 +228,10 @@ def refuse_many(facts, data):
     if len(bad) >= 10 and len(bad) > total / 100:
         kinds = bad.format[why == "foreign"].value_counts()
         told = f" ({', '.join(f'{n:,} {name}' for name, n in kinds.items())})" if len(kinds) else ""
-        raise InputError(f"data {shorten(data)}: {len(bad)} of {total} images cannot be read, more than 1 %{told}; the first: "
-                         f"{clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove them (python -m ganlib.doctor lists them all)")
+        raise InputError(
+            f"data {shorten(data)}: {len(bad)} of {total} images cannot be read, more than 1 %{told}; the first: "
+            f"{clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove them (python -m ganlib.doctor lists them all)"
+        )
 
 
 def why_unused(facts):
@@ -220,15 +242,30 @@ def why_unused(facts):
     kind = facts.format.fillna("")
     stems = facts.file.str.replace(r"\.[^./]*$", "", regex=True)
     beside = stems.isin(set(stems[~bad])) | (kind == "Apple edits")
-    why = pd.Series("other", facts.index).mask((kind != "") & beside, "beside").mask((kind != "") & ~beside, "foreign")
+    why = (
+        pd.Series("other", facts.index)
+        .mask((kind != "") & beside, "beside")
+        .mask((kind != "") & ~beside, "foreign")
+    )
     why = why.mask(name, "broken").mask(name & (kind != ""), "foreign")
-    return why.mask(facts.reason == NO_IMAGE[0], "outside").mask(facts.reason == NO_IMAGE[1], "unlisted").mask(~bad, "")
+    return (
+        why.mask(facts.reason == NO_IMAGE[0], "outside")
+        .mask(facts.reason == NO_IMAGE[1], "unlisted")
+        .mask(~bad, "")
+    )
 
 
 def tabulate(facts, left):
     """The facts, with a row for each of the files that are left out, (file, reason)."""
     folders = {file.rpartition("/")[0] for file in facts.file}
-    left = [(printable(f), why, name_kind(f) if why != NO_IMAGE[0] and lies_in(printable(f), folders) else "") for f, why in left]
+    left = [
+        (
+            printable(f),
+            why,
+            name_kind(f) if why != NO_IMAGE[0] and lies_in(printable(f), folders) else "",
+        )
+        for f, why in left
+    ]
     left = pd.DataFrame(left, columns=["file", "reason", "format"])
     table = pd.concat([facts, left], ignore_index=True).reindex(columns=FACTS)
     text = ["split", "domain", "mode", "format", "sha256", "remark"]
@@ -251,7 +288,11 @@ def passed_over(facts, hidden):
     """Notes on the files that are not used."""
     why = why_unused(facts)
     broken, n = why.isin(["broken", "foreign"]), int((why == "").sum())
-    notes = [f"{broken.sum()} of {n + broken.sum()} images could not be read and were skipped"] if broken.any() else []
+    notes = (
+        [f"{broken.sum()} of {n + broken.sum()} images could not be read and were skipped"]
+        if broken.any()
+        else []
+    )
     for name, n in facts.format[why.isin(["foreign", "beside"])].value_counts(sort=False).items():
         notes.append(f"{n} {name} file{'s' * (n > 1)} not read: {fix_of(name)}")
     first = "".join(facts.file[why == "outside"].head(1).map(", {}".format))

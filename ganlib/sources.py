@@ -203,25 +203,48 @@ def label_column(name, split, splits, columns):
     """The column of a split that says the domain of each row: the one ClassLabel, or, without one, the one column of texts, whole
     numbers or truth values with two values in all splits together. InputError where there is none, or more than one."""
     import datasets
+
     features = splits[split].features
     labels = [c for c, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     if len(columns) == 1 and not labels:
-        plain = [c for c, kind in features.items() if re.match("string|large_string|bool|u?int", str(getattr(kind, "dtype", "")))]
-        values = {c: set().union(*[set(table.unique(c)) for table in splits.values() if c in table.features]) - {None, ""} for c in plain}
+        plain = [
+            c
+            for c, kind in features.items()
+            if re.match("string|large_string|bool|u?int", str(getattr(kind, "dtype", "")))
+        ]
+        values = {
+            c: set().union(
+                *[set(table.unique(c)) for table in splits.values() if c in table.features]
+            )
+            - {None, ""}
+            for c in plain
+        }
         labels = [c for c in plain if len(values[c]) == 2]
     if len(columns) == 1 and len(labels) == 1:
         return labels[0]
-    found = ", ".join(f"{c} ({getattr(kind, 'dtype', type(kind).__name__)})" for c, kind in features.items())
-    ways = f"; these could all be the label: {', '.join(labels)}" if len(columns) == 1 and len(labels) > 1 else ""
-    raise InputError(f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns in {printable(split)} "
-                     f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a ClassLabel, or two values")
+    found = ", ".join(
+        f"{c} ({getattr(kind, 'dtype', type(kind).__name__)})" for c, kind in features.items()
+    )
+    ways = (
+        f"; these could all be the label: {', '.join(labels)}"
+        if len(columns) == 1 and len(labels) > 1
+        else ""
+    )
+    raise InputError(
+        f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns in {printable(split)} "
+        f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a ClassLabel, or two values"
+    )
 
 
 def group_files(files):
     """Sort paths by a layout, below one enclosing folder or none: a Layout, without hidden files. What is no image by its name
     makes a domain only where there are not two without it."""
     seen = {f: PurePosixPath(f).parts for f in sorted(files) if not f.endswith(MANIFEST)}
-    seen = {f: parts for f, parts in seen.items() if not any(part.startswith((".", "__MACOSX")) for part in parts)}
+    seen = {
+        f: parts
+        for f, parts in seen.items()
+        if not any(part.startswith((".", "__MACOSX")) for part in parts)
+    }
     best = Layout({}, list(seen), [])
     for meant in (is_image_name, may_be_image):
         found = find_layout(seen, [f for f in seen if meant(f)])
@@ -234,17 +257,30 @@ def group_files(files):
 def find_layout(seen, meant):
     """The Layout of files {path: its parts}: the first in which those that are meant as images are of two domains."""
     places = place_split, place_domain, place_flat
-    splits, domains, flat = [[Attempt(place, depth, seen, meant) for depth in (0, 1)] for place in places]
+    splits, domains, flat = [
+        [Attempt(place, depth, seen, meant) for depth in (0, 1)] for place in places
+    ]
     for attempt in splits:
         if attempt.two and (attempt.depth == 0 or len({seen[f][0] for f in attempt.used}) == 1):
             return attempt.lay_out()
     for attempt in domains:
         beside = attempt.beside()
-        if attempt.two and not (beside and all(attempt.found[f][0] == "train" for f in attempt.used)):  # train may be what they show
-            wrong = [(f, (), "lies in a domain's folder, but in none of its splits; move it there") for f in beside]
+        if attempt.two and not (
+            beside and all(attempt.found[f][0] == "train" for f in attempt.used)
+        ):  # train may be what they show
+            wrong = [
+                (f, (), "lies in a domain's folder, but in none of its splits; move it there")
+                for f in beside
+            ]
             if splits[1].two:
                 two = [printable(a.found[attempt.used[0]][1]) for a in (splits[1], attempt)]
-                wrong.append((attempt.used[0], (), f"may be of the domain {two[0]} or of {two[1]}; take one level of folders away"))
+                wrong.append(
+                    (
+                        attempt.used[0],
+                        (),
+                        f"may be of the domain {two[0]} or of {two[1]}; take one level of folders away",
+                    )
+                )
             return attempt.lay_out(wrong)
     for attempts in (splits, flat):
         usable = [a for a in attempts if a.two] or [a for a in attempts if a.used]
@@ -272,7 +308,11 @@ class Attempt:
     def lay_out(self, wrong=()):
         """The Layout, and what more is wrong with it."""
         places = {self.found[f][:2] for f in self.used}
-        places |= {where[:2] for f, where in self.found.items() if where and where[1] in self.domains and may_be_image(f)}
+        places |= {
+            where[:2]
+            for f, where in self.found.items()
+            if where and where[1] in self.domains and may_be_image(f)
+        }
         groups, outside, misplaced = {}, [], list(wrong)
         for f, where in self.found.items():
             if not where or where[:2] not in places:
@@ -281,20 +321,42 @@ class Attempt:
             groups.setdefault(where[:2], []).append(f)
             held = [name for name in where[2] if splits_of(name) and "train" not in splits_of(name)]
             if held and where[0] in ("", "train") and may_be_image(f):
-                misplaced.append((f, splits_of(held[0]), f"lies in a folder {printable(held[0])}, but would be trained on; "
-                                                           "lay both domains out alike, or move it"))
-        if all(split == "" for split, _ in groups) and self.two and all(map(splits_of, self.domains)):
-            misplaced.append((self.used[0], (), "lies in a folder called like a split, where those of two domains are "
-                              "looked for"))
+                misplaced.append(
+                    (
+                        f,
+                        splits_of(held[0]),
+                        f"lies in a folder {printable(held[0])}, but would be trained on; "
+                        "lay both domains out alike, or move it",
+                    )
+                )
+        if (
+            all(split == "" for split, _ in groups)
+            and self.two
+            and all(map(splits_of, self.domains))
+        ):
+            misplaced.append(
+                (
+                    self.used[0],
+                    (),
+                    "lies in a folder called like a split, where those of two domains are "
+                    "looked for",
+                )
+            )
         return Layout(groups, outside, misplaced)
 
 
 def place_split(parts):
     """(split, domain, folders below) of a path whose first parts name split and domain, or None."""
-    short = re.fullmatch(r"([a-z]+)[_-]?([AB])", parts[0], re.IGNORECASE) if len(parts) > 1 else None
+    short = (
+        re.fullmatch(r"([a-z]+)[_-]?([AB])", parts[0], re.IGNORECASE) if len(parts) > 1 else None
+    )
     if short and short[1].lower() in SPLIT_NAMES:
         return SPLIT_NAMES[short[1].lower()], short[2].upper(), parts[1:-1]
-    return (SPLIT_NAMES[parts[0].lower()], parts[1], parts[2:-1]) if len(parts) > 2 and parts[0].lower() in SPLIT_NAMES else None
+    return (
+        (SPLIT_NAMES[parts[0].lower()], parts[1], parts[2:-1])
+        if len(parts) > 2 and parts[0].lower() in SPLIT_NAMES
+        else None
+    )
 
 
 def place_domain(parts):
@@ -305,15 +367,29 @@ def place_domain(parts):
 
 def place_flat(parts):
     """("", domain, folders below) of a path in a folder of its domain, or None."""
-    return ("", parts[0], parts[1:-1]) if len(parts) > 1 and parts[0].lower() not in SPLIT_NAMES else None
+    return (
+        ("", parts[0], parts[1:-1])
+        if len(parts) > 1 and parts[0].lower() not in SPLIT_NAMES
+        else None
+    )
 
 
 def splits_of(folder):
     """The splits that files in a folder of this name may be in; () for a name that says nothing of it."""
     word = SPLIT_WORDS.fullmatch(folder)
-    return () if not word else (SPLIT_NAMES[word[1].lower()],) if word[1].lower() in SPLIT_NAMES else ("val", "test")
+    return (
+        ()
+        if not word
+        else (SPLIT_NAMES[word[1].lower()],)
+        if word[1].lower() in SPLIT_NAMES
+        else ("val", "test")
+    )
 
 
 def may_be_image(name):
     """Whether somebody may have meant a file as an image: by its ending, readable or not, or as it has none."""
-    return is_image_name(name) or kind_by_name(name) is not None or not (PurePosixPath(name).suffix or PLAIN.match(PurePosixPath(name).name))
+    return (
+        is_image_name(name)
+        or kind_by_name(name) is not None
+        or not (PurePosixPath(name).suffix or PLAIN.match(PurePosixPath(name).name))
+    )
