@@ -11,12 +11,14 @@ from ganlib.progress import in_kernel
 
 MADE = {}  # the names that the cells have made, in the order in which they were made first
 GONE = set()  # those of them that a failed cell has taken along
+CELLS = set()  # the cells, as JupyterLab numbers them, that have run to their end
 
 
 def begin():
     """The first thing that a notebook does. From now on, in this kernel: where a cell fails or
-    is stopped, what it makes is forgotten, and so is all that was first made later; a name that
-    is gone, and a stop, are told in one line. Does nothing outside of a notebook."""
+    is stopped, what it makes is forgotten, and so is all that was first made later (not by a cell
+    that is new, such as a person's own beside the story); a name that is gone, and a stop, are
+    told in one line. Does nothing outside of a notebook."""
     if not in_kernel():
         return
     shell = sys.modules["IPython"].get_ipython()
@@ -33,12 +35,16 @@ def keep_or_forget(shell, result):
     if result is None:  # of a cell that waited for others, and was stopped in that
         return
     names = find_names(shell, result.info.raw_cell)
+    cell = getattr(result.info, "cell_id", None)  # None of a client that does not say
     if result.success:
         MADE.update(dict.fromkeys(names))
         GONE.difference_update(names)
+        CELLS.add(cell)
         return
     order = list(MADE)
-    first = min((order.index(name) for name in names if name in MADE), default=len(order))
+    if cell is not None and cell not in CELLS:
+        order = []  # nothing rests on it
+    first = min((order.index(name) for name in names if name in order), default=len(order))
     for name in {*names, *order[first:]}:
         shell.user_ns.pop(name, None)
         GONE.add(name)

@@ -138,7 +138,8 @@ def render(table, style):
             text = significant(mean.loc[model, name], spread.loc[model, name] if seeds[model] > 1 and name in columns else None)
             if seeds[model] == 1 and name in columns and text != "-":
                 only = table[table.model == model].iloc[0]
-                text += f" [{significant(only[name + '_low'])}, {significant(only[name + '_high'])}]"
+                if pd.notna(only[name + "_low"]):
+                    text += f" [{significant(only[name + '_low'])}, {significant(only[name + '_high'])}]"
             row.append(text)
         rows.append(row)
     heads = [f"{model} ({seeds[model]} seed{'s' if seeds[model] > 1 else ''})" for model in mean.index]

@@ -172,6 +172,8 @@ def read_yaml(path):
     """What a YAML file says, in plain values; InputError where it cannot be read."""
     try:
         return parse_yaml(expand(path).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the path of a YAML file") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not a YAML file that can be read ({reason})") from None

@@ -248,6 +248,8 @@ def check_range(images, name="images"):
     if not images.is_floating_point():
         raise InputError(f"{name} of {images.dtype}: expected uint8 in 0 to 255, or floats in [-1, 1]")
     low, high = map(float, images.aminmax()) if images.numel() else (0.0, 0.0)
+    if not low <= high:
+        raise InputError(f"{name}: a pixel is not a number (NaN); expected floats in [-1, 1]")
     if not -1 - ROUNDING <= low <= high <= 1 + ROUNDING:
         raise InputError(f"{name}: floats from {low:.4g} to {high:.4g}, expected [-1, 1]; x / 127.5 - 1 makes it of numbers in "
                          "0 to 255, 2 * x - 1 of numbers in 0 to 1, x.clamp(-1, 1) cuts off what is beyond")

@@ -31,9 +31,9 @@ def plan_comparisons(table):
 
 
 def smallest_error(table):
-    """The smallest standard error of a KID in the table, from the lower half of its interval: how far a KID moves that is 0. NaN where no
-    KID has an interval."""
-    errors = np.array([(table[name] - table[f"{name}_low"]) / 1.96 for name in QUESTIONS["realism"]])
+    """The smallest standard error of a KID in the table: how far a KID moves that is 0. NaN where no KID has an interval. It is taken
+    from the lower half of the interval by 1.96, which is a little too much: that is of Student's t. Only a scale is made of it."""
+    errors = np.array([(table[name] - table[f"{name}_low"].astype(float)) / 1.96 for name in QUESTIONS["realism"]])
     return errors[errors > 0].min() if (errors > 0).any() else np.nan
 
 
@@ -128,9 +128,13 @@ def conclude(table, found):
                          "differ, and better 3 or more.")
             continue
         lines += [say_established(row) for row in part[part.established].itertuples()]
-        if len(unsure := part[~part.established]):
+        untested, unsure = part[part.p.isna()], part[part.p.notna() & ~part.established]
+        if len(unsure):
             lines.append(f"Between {one} and {other} no difference is established in {' and '.join(unsure.question)} at {seeds[one]} and "
                          f"{seeds[other]} seeds.")
+        if len(untested):
+            lines.append(f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a score is missing, or none moves "
+                         "from seed to seed.")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -9,6 +10,7 @@ from jupyter_client.manager import start_new_kernel
 from nbval.plugin import get_sanitize_patterns
 from test_faults import next_of
 
+from ganlib import cells as minding
 from ganlib.report import NOTEBOOKS
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
@@ -233,3 +235,16 @@ def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_ab
     error = kernel.run("def inner():\n    return missing\nscratch = inner()")[0]
     assert len("\n".join(error).splitlines()) > 3, "an error of one's own is shown as ever"
     assert kernel.run("print(above, mine, below)")[2] == "1 7 8\n"
+
+
+def test_cell_of_ones_own_that_fails_takes_nothing_else_along(monkeypatch):
+    """As JupyterLab sends them, with the number of the cell: a new one that fails, and one that had made the name before."""
+    made, told = dict.fromkeys(["images", "run", "mine"]), {"images", "run", "mine"}
+    shell = SimpleNamespace(user_ns=dict.fromkeys(told, 1), transform_cell=str)
+    for name, value in (("MADE", made), ("GONE", set()), ("CELLS", {"setup"})):
+        monkeypatch.setattr(minding, name, value)
+    failed = {"success": False}
+    minding.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="new", raw_cell="run = 1 / 0"), **failed))
+    assert set(shell.user_ns) == {"images", "mine"} and minding.GONE == {"run"}
+    minding.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed))
+    assert not shell.user_ns and minding.GONE == told

@@ -99,6 +99,17 @@ def test_one_seed_establishes_nothing():
     assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == ["One model: there is nothing to compare it with."]
 
 
+def test_question_without_a_score_is_not_tested():
+    table = scores([1.0, 1.1, 0.9], [3.0, 3.1, 2.9])
+    table.loc[0, "content_ab"] = np.nan
+    found = differences(table)
+    assert found.p.isna().tolist() == [False, True] and np.isfinite(found.effect[0])
+    assert conclude(table, found)[1] == ("Between one and other faithfulness is not tested: a score is missing, or none moves from seed "
+                                         "to seed.")
+    none = table.assign(**{f"{name}_low": pd.Series([None] * 6, dtype=object) for name in HEADLINE[:2]})
+    assert differences(none).value_one[0] == pytest.approx(1.0), "a table in which no KID has an interval"
+
+
 def test_equal_scores_are_no_difference():
     table = scores([2.0, 2.0], [2.0, 2.0])
     found = differences(table)
