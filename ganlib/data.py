@@ -148,7 +148,10 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
         if type(n) is not int or not 1 <= n < MOST:
             raise InputError(f"{name} {shown(n)}: expected a whole number of images, 1 or more, and less than {MOST:,}")
     if size[0] != size[1] or size[0] < 16:
-        raise InputError(f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side")
+        raise InputError(
+            f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side; "
+            "set image_size to one number"
+        )
     arrays, tables, facts = {}, {}, []
     with Progress("drawing faces", n_a + n_b + 4 * n_eval, unit="images") as progress:
         for domain, n_train in zip(DOMAINS, (n_a, n_b)):

@@ -164,7 +164,7 @@ def test_data_that_is_not_there_or_no_zip(tmp_path):
 
 
 @pytest.mark.parametrize("values, message", [
-    ({"image_size": 0}, "image_size 0"), ({"image_size": "big"}, "image_size 'big'"), ({"image_size": (32, 48)}, "32x48: builtin"),
+    ({"image_size": 0}, "image_size 0"), ({"image_size": "big"}, "image_size 'big'"), ({"image_size": (32, 48)}, "32x48: builtin faces are square, .*; set image_size to one number"),
     ({"builtin_a": 0}, "builtin_a 0"), ({"builtin_eval": 2.5}, "builtin_eval 2.5"), ({"image_size": (1, 2, 3)}, "image_size"),
     ({"seed": -1}, "seed -1"), ({"data": 5}, "data 5: expected"), ({"data": ""}, "data '': expected")])
 def test_unusable_numbers_are_named(values, message):

@@ -148,6 +148,7 @@ def test_export_is_whole_and_refuses_what_is_there(tmp_path, capsys):
 def test_export_refuses_the_folder_one_is_in_and_a_negative_seed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["."]) == 2 and "the folder that you are in" in capsys.readouterr().err
+    assert main(["/dev/null/set"]) == 2 and "cannot be written (Not a directory); name another folder" in capsys.readouterr().err
     with pytest.raises(InputError, match="seed: got -1"):
         draw_faces("anime", 1, 16, seed=-1)
 

@@ -83,7 +83,7 @@ def export(args):
         rows = write_all(part, args)
         os.replace(part, folder)
     except OSError as error:
-        raise InputError(f"{args.folder}: cannot be written ({error.strerror or error})") from None
+        raise InputError(f"{args.folder}: cannot be written ({error.strerror or error}); name another folder") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     print(f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their counterparts, and "
