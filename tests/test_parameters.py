@@ -26,12 +26,14 @@ def cells(notebook):
 
 
 def set_up(notebook, **given):
-    """The parameters of a notebook after its first cell, `given`, and of its second cell all up to the first statement that is no import."""
+    """The parameters of a notebook after its first cell, `given`, and of its second cell all up to the first statement that is no import
+    and not its begin()."""
     space = {}
     exec(cells(notebook)[0], space)
     space |= given
     body = ast.parse(cells(notebook)[1]).body
-    first = next(i for i, line in enumerate(body) if not isinstance(line, (ast.Import, ast.ImportFrom)))
+    imports = ast.Import, ast.ImportFrom
+    first = next(i for i, line in enumerate(body) if not isinstance(line, imports) and ast.unparse(line) != "begin()")
     needed = [line for line in body[:first] if getattr(line, "module", "") == "ganlib.parameters"]
     exec(compile(ast.Module([*needed, body[first]], []), notebook, "exec"), space)
     return {name: space[name] for name in DEFAULTS[notebook]}
