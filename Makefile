@@ -1,6 +1,7 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them
+# make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
 # make notebooks   execute the notebooks in place on their defaults, as they are committed, with every run trained anew
 # make faults   trainings killed 120 times, stopped, starved and damaged, and one of 20,000 steps: a table; half an hour
@@ -19,6 +20,8 @@ export JUPYTER_PATH := $(CURDIR)/ganlib/jupyter$(JUPYTER_PATH:%=:%)
 
 report: $(VENV)/installed
 	@$(RUN) ganlib.report quick
+
+install: $(VENV)/installed
 
 compare: $(VENV)/installed
 	@$(RUN) ganlib.report seeds
@@ -78,4 +81,4 @@ endef
 
 moved:
 
-.PHONY: report compare test faults lab notebooks constraints oldest audit moved
+.PHONY: install report compare test faults lab notebooks constraints oldest audit moved

@@ -30,6 +30,7 @@ DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3     # cleanvision's scores, worse below: its
 BLURRED = 0.4, 0.3  # sharpness, in medians of its domain: up to 64 pixels a side, above (where sound ones differ more)
 GREY = 0.012        # colourfulness
 STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
+APART = 0.75        # share of training images that the probe takes for their own domain, from which on it may call one strange
 FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
 SET_RANGE = ("see whether this is the range of your files; if not, set value_range (--value-range "
              "LOW HIGH)")
@@ -332,7 +333,9 @@ def check_domains(known, features, images):
     if max(n_a, n_b) > UNEQUAL * min(n_a, n_b):
         found.append(Finding("unequal", WARNING, f"{n_a} training images of A against {n_b} of B", "the smaller domain is repeated; add "
                              "images to it, or take some of the other", [], []))
-    strange = (known.belongs < STRANGE) & (known.low_information >= FLAT)
+    train = (known.split == "train").to_numpy()
+    apart = (known.belongs[train] > 0).mean()       # near a half the domains look alike, and nothing is in the wrong one
+    strange = (known.belongs < STRANGE) & (known.low_information >= FLAT) & (apart >= APART)
     part = known.assign(strange=strange).groupby(["split", "side"]).strange.mean()
     swapped = [s for s in ("val", "test") if min(part.get((s, side), 0) for side in "ab") > 0.5]
     for split in swapped:
@@ -341,7 +344,6 @@ def check_domains(known, features, images):
                       f"exchange the two folders of {split}")
     found += pick("strange", WARNING, known, strange & ~known.split.isin(swapped), "images that look more like the other domain: {n}",
                   "look at them; move them, or take them out")
-    train = (known.split == "train").to_numpy()
     a, b = [features[train & (known.side == side).to_numpy()].mean(0) for side in "ab"]
     if b[197] - a[197] > 0.4 and b[207] - a[207] > 0.7:     # log of the sharpest edges; upper quartile of brightness, of 4
         found.append(Finding("swapped_domains", WARNING, f"A ({images.domains[0]}) looks photographed and B "
