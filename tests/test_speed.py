@@ -171,7 +171,7 @@ def test_pool_of_tensors_is_the_list(size):
 def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
     whole, pieces = [train.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
     for name, value in whole.metrics["test"].items():
-        assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3)
+        assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3, abs=2e-4), name    # some are 0.04: Adam enlarges rounding
     assert 0 < pieces.metrics["memory_mib"] < whole.metrics["memory_mib"]
     with pytest.raises(InputError, match="accumulate 3: expected whole numbers that together divide the batch of 4 pairs"):
         train.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
