@@ -383,7 +383,7 @@ def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys)
 @pytest.mark.parametrize("content, message", [
     ("[1", "job.yaml: not a YAML file that can be read (line 1: expected ',' or ']', but got"), ("train: 3", "expected `train` with fields"), ("tran: {}", "tran: no such key; there are train, data"),
     ("train: {setps: 3}", "setps: no such field"), ("data: {builtin_c: 3}", "job.yaml: data: builtin_c: no such parameter; there are data, image_size"), ("accumulate: two", "accumulate 'two': expected a whole number"),
-    ("train: 0", "expected `train` with fields"), ("data: {1: 2}", "expected `train` with fields"), (None, "not a YAML file that can be read (No such file or directory)")])
+    ("train: 0", "expected `train` with fields"), ("data: {1: 2}", "expected `train` with fields"), (None, "no such file; expected the path of a YAML file")])
 def test_command_names_what_it_cannot_use(tmp_path, capsys, content, message):
     path = tmp_path / "job.yaml"
     if content is not None:
