@@ -410,7 +410,7 @@ GOOD = torch.zeros(2, 3, 32, 32)
 
 
 @pytest.mark.parametrize("images, message", [
-    (GOOD + 100, r"floats from 100 to 100, expected \[-1, 1\]; x / 127.5 - 1"), (GOOD - 1.5, "floats from -1.5"), (GOOD * math.nan, "floats from nan"),
+    (GOOD + 100, r"floats from 100 to 100, expected \[-1, 1\]; x / 127.5 - 1"), (GOOD - 1.5, "floats from -1.5"), (GOOD * math.nan, r"a pixel is not a number \(NaN\); expected floats in \[-1, 1\]"),
     (GOOD.int(), "of torch.int32: expected uint8 in 0 to 255, or floats"), (GOOD.bool(), "of torch.bool: expected uint8"), (GOOD.numpy(), "not a ndarray"),
     (GOOD[0], r"of shape \(3, 32, 32\): expected \(N, 3, H, W\), one image or more; images\[None\] makes a batch"),
     (GOOD[:0], r"of shape \(0, 3, 32, 32\): expected \(N, 3, H, W\), one image or more"), (GOOD[:, :1], "makes RGB of grey"),
