@@ -16,7 +16,7 @@ CONSTRAINTS := tests/constraints.txt
 RUN := $(VENV)/bin/python -m
 INSTALLED := $(CURDIR)|$(CONSTRAINTS)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-export JUPYTER_PATH := $(CURDIR)/ganlib/jupyter$(JUPYTER_PATH:%=:%)
+export JUPYTER_PATH := $(CURDIR)/ganlib/lab$(JUPYTER_PATH:%=:%)
 
 report: $(VENV)/installed
 	@$(RUN) ganlib.report quick

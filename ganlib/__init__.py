@@ -1,20 +1,27 @@
-"""ganlib: a lab for unpaired image translation. The notebooks tell the story; the modules hold what they share.
+"""ganlib: a lab for unpaired image translation. The notebooks tell the story; the modules hold
+what they share.
 
-    from ganlib.data import load_domains       two image domains, from a folder, a zip or drawn in code
-    from ganlib.config import TrainConfig      every choice of a run
-    from ganlib.train import fit               train it
-    from ganlib.runs import load_run           load it again
-    from ganlib.judge import Judge             score its translations
-    from ganlib.compare import gather          set runs side by side
-    from ganlib.plots import show_grid, plot_losses, plot_quality
+    from ganlib.data.domains import load_domains    two image domains: a folder, a zip, drawn in code
+    from ganlib.config import TrainConfig           every choice of a run
+    from ganlib.loop import fit                     train it
+    from ganlib.runs.finished import load_run       load it again
+    from ganlib.evaluate.judge import Judge         score its translations
+    from ganlib.compare.tables import gather        set runs side by side
+    from ganlib.show.plots import show_grid, plot_losses, plot_quality
+
+On top lies the core: config, models, losses, pool, step, fast_step, optim, loop. What serves it has
+a folder of its own: data, faces, evaluate, runs, parallel, show, compare, report, bench, doctor,
+lab, system.
 """
 
 import os
 
-PARENT = os.getppid()       # who started this process: asked before torch is imported, which takes seconds (see distributed)
+# Who started this process: asked before torch is imported, which takes seconds (see launch).
+PARENT = os.getppid()
 
-from ganlib.files import ROOT, InputError
-from ganlib.surroundings import replace_unwritable
+from ganlib.errors import InputError
+from ganlib.system.files import ROOT
+from ganlib.system.surroundings import replace_unwritable
 
 replace_unwritable()
 

@@ -2,7 +2,25 @@
 
 import torch
 
-from ganlib.distributed import gather, my_part
+from ganlib.parallel.ranks import gather, my_part
+
+
+class PlainPool:
+    """The image pool as published: a list."""
+
+    def __init__(self, size, seed):
+        self.size, self.images, self.rng = size, [], torch.Generator().manual_seed(seed)
+
+    def swap(self, fakes):
+        out = []
+        for image in fakes.detach() if self.size else ():
+            if len(self.images) < self.size:
+                self.images.append(image)
+            elif torch.rand((), generator=self.rng) < 0.5:
+                k = int(torch.randint(self.size, (), generator=self.rng))
+                image, self.images[k] = self.images[k], image
+            out.append(image)
+        return torch.stack(out) if out else fakes.detach()
 
 
 class ImagePool:

@@ -16,10 +16,12 @@ os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trai
 import pytest
 import torch
 
-from ganlib import probe, progress, train
+from ganlib import loop
 from ganlib.config import TrainConfig
-from ganlib.data import load_domains
-from ganlib.surroundings import prefer_own_kernel
+from ganlib.data.domains import load_domains
+from ganlib.evaluate import probe as evaluate_probe
+from ganlib.show import progress as show_progress
+from ganlib.system.surroundings import prefer_own_kernel
 
 prefer_own_kernel()
 
@@ -32,13 +34,13 @@ def two_threads():
 @pytest.fixture(scope="session", autouse=True)
 def no_line_a_minute():
     """However slow the machine, what a training says is the same."""
-    progress.EVERY = train.SLOW = math.inf
+    show_progress.EVERY = loop.SLOW = math.inf
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Probes are trained for the tests, and do not come from an earlier day."""
-    probe.CACHE = tmp_path_factory.mktemp("cache")
+    evaluate_probe.CACHE = tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,17 @@ from pathlib import Path
 import psutil
 import torch
 
-from ganlib import checkpoint, probe, runs, train
+from ganlib import loop
 from ganlib.config import TrainConfig
-from ganlib.data import load_domains
-from ganlib.files import InputError
+from ganlib.data.domains import load_domains
+from ganlib.errors import InputError
+from ganlib.runs import checkpoint as runs_checkpoint
+from ganlib.runs import finished as runs_finished
+from ganlib.runs import folder as runs_folder
+from ganlib.evaluate import probe as evaluate_probe
 
 ROOM = (400, 1_200, 100_000, 450, 1_000, 1_400, 10_000, 200_000, 400_000, 700_000)     # bytes: for less than a config, a log, a checkpoint
-KEPT = {"config.json", "metrics.json", "metrics.jsonl", *runs.FILES}
+KEPT = {"config.json", "metrics.json", "metrics.jsonl", *runs_folder.FILES}
 
 
 def load_faces():
@@ -60,10 +64,10 @@ def start(cfg, faces, folder, said=os.devnull, limit=None, **given):
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             try:
-                if runs.is_finished(folder) and "scores" in runs.load_run(folder).metrics:
-                    train.reopen(folder, faces)
+                if runs_folder.is_finished(folder) and "scores" in runs_finished.load_run(folder).metrics:
+                    runs_finished.reopen(folder, faces)
                 else:
-                    train.fit(cfg, faces, folder, **({"resume": True, "checkpoint_seconds": 0} | given))
+                    loop.fit(cfg, faces, folder, **({"resume": True, "checkpoint_seconds": 0} | given))
                 status = 0
             except (InputError, FloatingPointError) as error:
                 print(f"error: {error}", flush=True)
@@ -91,20 +95,20 @@ def until(true, pid=None, seconds=120):
 def steps_logged(folder):
     """Steps in the log of a training under way."""
     try:
-        return (folder / checkpoint.LOG).read_text().count('"train"')
+        return (folder / runs_folder.LOG).read_text().count('"train"')
     except OSError:
         return 0
 
 
 def newest(folder):
     """The step of the newest checkpoint, which has to be whole; 0 where there is none."""
-    found = checkpoint.find_checkpoints(folder)
-    return checkpoint.read_state(found[0])["step"] if found else 0
+    found = runs_folder.find_checkpoints(folder)
+    return runs_checkpoint.read_state(found[0])["step"] if found else 0
 
 
 def finish(cfg, faces, folder, said, whole):
     """Start a run again: it has to go on from its newest checkpoint, and to end as the undisturbed one."""
-    step, done = newest(folder), runs.is_finished(folder)
+    step, done = newest(folder), runs_folder.is_finished(folder)
     assert wait(start(cfg, faces, folder, said)) == 0, said.read_text()
     assert done or not step or f"going on from step {step} of {cfg.steps}" in said.read_text(), f"{folder}: began anew, not from {step}"
     assert_same(folder, whole)
@@ -114,7 +118,7 @@ def finish(cfg, faces, folder, said, whole):
 def content(folder):
     """What has to be equal between two runs: all weights, the log, the test losses and scores."""
     figures = json.loads((folder / "metrics.json").read_text())
-    return ([runs.read_weights(folder / name, "cpu") for name in runs.FILES], (folder / "metrics.jsonl").read_text(),
+    return ([runs_folder.read_weights(folder / name, "cpu") for name in runs_folder.FILES], (folder / "metrics.jsonl").read_text(),
             {name: figures[name] for name in ("test", "scores", "best_step", "warnings")})
 
 
@@ -188,7 +192,7 @@ def full_disk(faces, work, sizes):
     for size in sizes:
         folder, said = work / f"full at {size}", work / f"said, full at {size}"
         pid = start(cfg, faces, folder)
-        until(lambda: [path for path in checkpoint.find_checkpoints(folder) if path.name > "checkpoint-000000006"], pid)
+        until(lambda: [path for path in runs_folder.find_checkpoints(folder) if path.name > "checkpoint-000000006"], pid)
         os.kill(pid, signal.SIGKILL)
         wait(pid)
         if size < 500:      # less than a config: one that is there is only read
@@ -210,10 +214,10 @@ def damaged(faces, work, times, seed=0):
     for i in range(times):
         kind, folder, said = list(kinds)[i % len(kinds)], work / f"damaged {i}", work / f"said, damaged {i}"
         pid = start(cfg, faces, folder)
-        until(lambda: len(checkpoint.find_checkpoints(folder)) == 2, pid)
+        until(lambda: len(runs_folder.find_checkpoints(folder)) == 2, pid)
         os.kill(pid, signal.SIGKILL)
         wait(pid)
-        last, before = checkpoint.find_checkpoints(folder)[:2]
+        last, before = runs_folder.find_checkpoints(folder)[:2]
         last.write_bytes(kinds[kind](last.read_bytes()))
         assert wait(start(cfg, faces, folder, said)) == 0, said.read_text()
         assert f"{last}: " in (told := said.read_text()) and kind in told and f"by {before.name}" in told, told
@@ -234,7 +238,7 @@ def two_in_one_folder(faces, work, times):
     for i in range(times):
         folder, said = work / f"two {i}", work / f"said, two {i}"
         first = start(cfg, faces, folder)
-        until(lambda: checkpoint.find_checkpoints(folder), first)
+        until(lambda: runs_folder.find_checkpoints(folder), first)
         assert wait(start(cfg, faces, folder, said)) == 2 and f"in use by process {first} on " in said.read_text(), said.read_text()
         os.kill(first, signal.SIGKILL)
         wait(first)
@@ -253,10 +257,10 @@ def two_processes(faces, work, kills):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ganlib.train", str(job)]
         env = os.environ | {"OMP_NUM_THREADS": "1"}
         while folder is folders[1] and hit < kills:
-            before = checkpoint.find_checkpoints(folder)[:1]
+            before = runs_folder.find_checkpoints(folder)[:1]
             with open(said, "w") as out:
                 ranks = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
-            until(lambda: checkpoint.find_checkpoints(folder)[:1] != before)
+            until(lambda: runs_folder.find_checkpoints(folder)[:1] != before)
             time.sleep(draw.uniform(0, 0.5))
             assert ranks.poll() is None, said.read_text()
             if hit % 2:
@@ -287,7 +291,7 @@ def soak(faces, work, steps):
             memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
             handles = len(os.listdir(f"/proc/{pid}/fd"))
             log = (folder / "metrics.jsonl.part").stat().st_size
-            seen.append((log, memory, handles, len(checkpoint.find_checkpoints(folder)), max((p.stat().st_size for p in checkpoint.find_checkpoints(folder)), default=0)))
+            seen.append((log, memory, handles, len(runs_folder.find_checkpoints(folder)), max((p.stat().st_size for p in runs_folder.find_checkpoints(folder)), default=0)))
         except OSError:
             pass    # between two files
     assert wait(pid) == 0
@@ -298,7 +302,7 @@ def soak(faces, work, steps):
     assert max(memory) <= 1.05 * memory[0], f"memory grew from {memory[0]:,} to {max(memory):,}"
     assert max(handles) - min(handles) <= 2 and max(files) <= 2 + 1, (handles, files)
     assert size < 20_000 * 400 + 40 * 600, size
-    whole = runs.load_run(folder)
+    whole = runs_finished.load_run(folder)
     assert len(whole.history) <= 20_000 + 41
     return steps, (f"memory {memory[0] / 2**20:.0f} to {max(memory) / 2**20:.0f} MiB, {max(handles)} handles at most, log {size / 1e6:.1f} MB, "
                           f"checkpoints {max(row[4] for row in flat) / 1e3:.0f} kB")
@@ -318,9 +322,9 @@ def main(arguments=None):
     torch.set_num_threads(1)    # more could not be forked
     faces = load_faces()
     with tempfile.TemporaryDirectory(prefix="ganlib faults – ") as work:
-        probe.CACHE = Path(work) / "cache"
+        evaluate_probe.CACHE = Path(work) / "cache"
         work = Path(work)
-        train.fit(small(steps=1), faces, work / "first")       # trains the probe, and imports what is only imported when it is used
+        loop.fit(small(steps=1), faces, work / "first")       # trains the probe, and imports what is only imported when it is used
         for name, times, fault in [
                 ("kill -9 at random moments", kills, lambda: killed(faces, work, kills)), ("SIGTERM", n, lambda: interrupted(faces, work, n, signal.SIGTERM)),
                 ("Ctrl-C", n, lambda: interrupted(faces, work, n, signal.SIGINT)), ("full disk", n, lambda: full_disk(faces, work, ROOM[:n])),
@@ -337,7 +341,7 @@ def main(arguments=None):
                 row, lost = (name, "", "not all", "see there", f"{type(error).__name__}: {error}"), lost + 1
             print("| " + " | ".join(row) + f" | {time.perf_counter() - begun:.0f} s |", flush=True)
             for path in work.iterdir():
-                if path != probe.CACHE:
+                if path != evaluate_probe.CACHE:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
     if beside:
         print(*beside.communicate()[0].splitlines()[2:], sep="\n")

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from ganlib.significance import ALPHA, even_out, holm, welch
+from ganlib.compare.significance import ALPHA, even_out, holm, welch
 
 # The spreads over seeds of four models: cyclegan default, uvcgan default, cyclegan seed, uvcgan seed.
 SPREADS = {

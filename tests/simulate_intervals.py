@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from scipy.optimize import brentq
 
-from ganlib import judge, metrics
+from ganlib.evaluate import distances as evaluate_distances
+from ganlib.evaluate import scores as evaluate_scores
 
 WIDTH = 480     # features of the probe; the largest of their variances is 38, their sum 183
 VARIANCES = 40 * torch.arange(1, WIDTH + 1.0).double() ** -1.2
@@ -57,7 +58,7 @@ def simulate(measure, sizes, kid, repetitions, seed=0):
     return pd.DataFrame(found)
 
 
-MEASURES = {"kid": lambda x, y: [("kid", *metrics.kid(x, y))], "realism": judge.realism}
+MEASURES = {"kid": lambda x, y: [("kid", *evaluate_distances.kid(x, y))], "realism": evaluate_scores.realism}
 
 
 if __name__ == "__main__":

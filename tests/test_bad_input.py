@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 from tiffs import write_tiff
 
-from ganlib import InputError, decode, sources
-from ganlib.data import load_domains
-from ganlib.decode import decode_image
+from ganlib import InputError
+from ganlib.data import decode as data_decode
+from ganlib.data.decode import decode_image
+from ganlib.data.domains import load_domains
+from ganlib.errors import printable
 from ganlib.faces import draw_faces
-from ganlib.files import printable
 
 KINDS = {"jpg": ("JPEG", {}), "jpeg": ("JPEG", {"progressive": True}), "png": ("PNG", {}), "webp": ("WEBP", {}), "gif": ("GIF", {}),
          "bmp": ("BMP", {}), "tif": ("TIFF", {}), "tiff": ("TIFF", {"compression": "tiff_lzw"}), "ppm": ("PPM", {}),
@@ -32,8 +33,8 @@ DEEP = {"real.tif": write_tiff(RAMP.astype("f4")),
 MUTANTS = 110   # of each kind
 CHILD = """
 import json, sys
-from ganlib.sources import open_source
-from ganlib.decode import examine_file
+from ganlib.data.sources import open_source
+from ganlib.data.decode import examine_file
 source = open_source(sys.argv[1])
 facts = []
 for name in source.files:
@@ -227,7 +228,7 @@ def test_bad_files_are_reported_with_path_and_reason(sound, monkeypatch):
     (sound / "trainB/round").symlink_to("..")
     os.mkfifo(sound / "trainB/pipe.png")
     (sound / "README.md").write_text("about")
-    monkeypatch.setattr(sources, "MAX_BYTES", 50_000)
+    monkeypatch.setattr("ganlib.data.sources.MAX_BYTES", 50_000)
     (sound / "trainB/large.png").write_bytes(bytes(60_000))
     with pytest.raises(InputError, match="images cannot be read, more than 1 %"):
         load_domains(sound, 24)
@@ -274,7 +275,7 @@ def zip_of(path, members, sound):
 
 
 def test_zip_members_that_leave_or_blow_up_are_refused(sound, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 100_000)
+    monkeypatch.setattr("ganlib.data.sources.MAX_BYTES", 100_000)
     link = zipfile.ZipInfo("trainA/link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     members = [("../evil.png", encoded()), ("/etc/evil.png", encoded()), ("trainA/../../evil.png", encoded()), ("C:\\evil.png", encoded()),
@@ -305,4 +306,4 @@ def test_zip_that_lies_about_its_sizes_or_is_damaged(sound):
 def test_picture_of_many_pixels_is_not_decoded():
     with pytest.raises(ValueError, match="more than the 100,000,000"), warnings.catch_warnings(action="ignore"):
         decode_image(png_of_size(12_000, 12_000), (16, 16))
-    assert decode.MAX_PIXELS == 100_000_000 and "EPS" not in decode.FORMATS
+    assert data_decode.MAX_PIXELS == 100_000_000 and "EPS" not in data_decode.FORMATS

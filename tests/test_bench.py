@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
-from ganlib import bench, timing
+from ganlib import fast_step
+from ganlib.bench import __main__ as bench_command
+from ganlib.bench import timing as bench_timing
+from ganlib.bench.flops import count_flops, formula_flops
 from ganlib.config import TrainConfig
-from ganlib.cost import count_flops, formula_flops
-from ganlib.history import GRADS
+from ganlib.runs.log import GRADS
 
 SMALL = ["--image-size", "32", "--ngf", "4", "--ndf", "4", "--batch-size", "2", "--steps", "1"]
 
@@ -24,20 +26,20 @@ def test_formula_is_torchs_count(arch, recipe, size):
 
 def test_traffic_of_one_operation_is_what_it_reads_and_writes():
     x, y = torch.empty(10, 20, device="meta"), torch.empty(20, 5, device="meta")
-    with timing.Traffic() as traffic:
+    with bench_timing.Traffic() as traffic:
         (x @ y).t()                     # the transpose is a view, and moves nothing
     assert traffic.bytes == 4 * (10 * 20 + 20 * 5 + 10 * 5)
 
 
 def test_check_finds_a_step_that_is_another(tiny, monkeypatch):
-    assert timing.check(tiny(), torch.device("cpu")) < 1e-5
-    monkeypatch.setattr(timing, "train_step", lambda *args, step=timing.train_step, **kwargs: {k: 1.01 * v for k, v in step(*args, **kwargs).items()})
-    assert timing.check(tiny(), torch.device("cpu")) == pytest.approx(0.01, rel=0.1)
+    assert bench_timing.check(tiny(), torch.device("cpu")) < 1e-5
+    monkeypatch.setattr("ganlib.bench.timing.train_step", lambda *args, step=fast_step.train_step, **kwargs: {k: 1.01 * v for k, v in step(*args, **kwargs).items()})
+    assert bench_timing.check(tiny(), torch.device("cpu")) == pytest.approx(0.01, rel=0.1)
 
 
 def test_measurement_says_what_it_was_of_and_adds_up(tmp_path, capsys):
     path = tmp_path / "out" / "bench.json"
-    assert bench.main([*SMALL, "--device", "cpu", "--curves", "3", "--json", str(path)]) == 0
+    assert bench_command.main([*SMALL, "--device", "cpu", "--curves", "3", "--json", str(path)]) == 0
     said, found = capsys.readouterr().out, json.loads(path.read_text())
     assert "cyclegan, recipe default, 32x32, ngf 4, ndf 4, batch 2" in said and "roofline" in said
     assert found["ratio"]["ganlib"] == pytest.approx(found["seconds"]["reference"] / found["seconds"]["ganlib"], rel=0.01)
@@ -49,8 +51,8 @@ def test_measurement_says_what_it_was_of_and_adds_up(tmp_path, capsys):
 
 
 def test_growth_changes_one_size_at_a_time(tiny, monkeypatch):
-    monkeypatch.setattr(timing, "GROWTH", {"batch_size": (1, 2), "image_size": (32, 48)})
-    rows = timing.grow(tiny(), torch.device("cpu"), 1)
+    monkeypatch.setattr("ganlib.bench.timing.GROWTH", {"batch_size": (1, 2), "image_size": (32, 48)})
+    rows = bench_timing.grow(tiny(), torch.device("cpu"), 1)
     assert [(row["varied"], row["value"]) for row in rows] == [("batch_size", 1), ("batch_size", 2), ("image_size", 32), ("image_size", 48)]
     assert rows[0]["gflop_per_pair"] == rows[1]["gflop_per_pair"] < rows[3]["gflop_per_pair"] and rows[1]["memory_mib"] >= rows[0]["memory_mib"]
 
@@ -60,6 +62,6 @@ def test_growth_changes_one_size_at_a_time(tiny, monkeypatch):
     (["--curves", "0"], "--curves 0: expected 1 or more"), (["--device", "abacus"], "--device abacus: "), (["--ngf", "0"], "ngf 0: expected 1 or more"),
     (["--image-size", "30"], "image size 30x30")])
 def test_what_cannot_be_measured_is_named(arguments, message, capsys):
-    assert bench.main(arguments) == 2
+    assert bench_command.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error

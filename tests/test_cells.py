@@ -10,14 +10,14 @@ from jupyter_client.manager import start_new_kernel
 from nbval.plugin import get_sanitize_patterns
 from test_faults import next_of
 
-from ganlib import cells as minding
-from ganlib.report import NOTEBOOKS
+from ganlib.lab import cells as lab_cells
+from ganlib.system.files import NOTEBOOKS
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 HERE = """
 import time
 from unittest.mock import patch
-from ganlib.progress import Progress
+from ganlib.show.progress import Progress
 def here(*_, **__):
     print("here", flush=True)
     time.sleep(60)
@@ -65,7 +65,7 @@ def kernel():
 def test_bars_are_drawn_in_one_output_that_is_empty_at_first_and_in_the_end(kernel):
     """So that a comparison of outputs (nbval, git) finds the same whether there was work to do or not."""
     error, shown, said = kernel.run("""
-from ganlib.progress import Progress
+from ganlib.show.progress import Progress
 with Progress("training", 3) as outer:
     outer.update(1)
     with Progress("scoring", 2, unit="parts"), Progress("a few images", 5, unit="images") as few:
@@ -95,27 +95,27 @@ with Progress("the next", 1):
 FACES = """
 from pathlib import Path
 from ganlib.config import TrainConfig
-from ganlib.data import load_domains
+from ganlib.data.domains import load_domains
 faces = load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=5)
 """
 PHASES = {
-    "drawing faces": "patch('ganlib.data.draw_faces', here): load_domains('builtin', 32, builtin_a=6, builtin_b=7, builtin_eval=5)",
-    "drawing the true counterparts": "patch('ganlib.data.draw_counterparts', here): data.load_truth(faces)",
-    "looking at the images": "patch('ganlib.checks.measure', here): doctor.examine(faces)",
-    "timing a training step": "patch('ganlib.doctor.train_step', here): doctor.measure_cost(faces, ngf=2, ndf=2)",
-    "training the probe, once for this data set": "patch('ganlib.probe.CACHE', Path(folder)), patch('ganlib.probe.attribute_loss', here): probe.find_probe(faces)",
-    "translating": "patch.object(torch.Tensor, 'float', here): judge.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",
-    "scoring the test images": "patch('ganlib.runs.Judge', **{'return_value.protocols.return_value': {'kid': 1}}), "
-    "patch('ganlib.runs.read_json', return_value={'data_fingerprint': faces.fingerprint}): runs.score_run(Some(here), faces)",
-    "training the runs of the grid": "patch('ganlib.grid.train_one', here): grid.train_grid([1, 2], faces)",
-    "timing": "patch('ganlib.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
+    "drawing faces": "patch('ganlib.data.domains.draw_faces', here): load_domains('builtin', 32, builtin_a=6, builtin_b=7, builtin_eval=5)",
+    "drawing the true counterparts": "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(faces)",
+    "looking at the images": "patch('ganlib.doctor.checks.measure', here): examine.examine(faces)",
+    "timing a training step": "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(faces, ngf=2, ndf=2)",
+    "training the probe, once for this data set": "patch('ganlib.evaluate.probe.CACHE', Path(folder)), patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(faces)",
+    "translating": "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",
+    "scoring the test images": "patch('ganlib.runs.finished.Judge', **{'return_value.protocols.return_value': {'kid': 1}}), "
+    "patch('ganlib.runs.finished.read_json', return_value={'data_fingerprint': faces.fingerprint}): finished.score_run(Some(here), faces)",
+    "training the runs of the grid": "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([1, 2], faces)",
+    "timing": "patch('ganlib.bench.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
 }
 
 
 def test_stop_in_any_phase_is_one_line_that_names_it_and_leaves_nothing_half_done(kernel, tmp_path):
     """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it is."""
     ready = (
-        f"{FACES}import torch\nfrom ganlib import data, doctor, grid, judge, probe, runs, timing\nfolder = {str(tmp_path)!r}\n"
+        f"{FACES}import torch\nfrom ganlib.bench import timing\nfrom ganlib.data import domains\nfrom ganlib.doctor import examine\nfrom ganlib.evaluate import probe, translate\nfrom ganlib.parallel import many_runs\nfrom ganlib.runs import finished\nfolder = {str(tmp_path)!r}\n"
         + """
 class Some:
     def __init__(self, translate):
@@ -152,7 +152,7 @@ def cells(name, **values):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_notebook_begins_by_minding_what_failed_cells_leave(name):
-    assert cells(name)[1].startswith("from ganlib.cells import begin\n\nbegin() ")
+    assert cells(name)[1].startswith("from ganlib.lab.cells import begin\n\nbegin() ")
 
 
 def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_path):
@@ -171,7 +171,7 @@ def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_
         runs=str(tmp_path / "runs"),
     )
     good = cells("02_cyclegan", **small)
-    assert kernel.run("from ganlib import probe\nprobe.LEAST_STEPS = 2")[0] is None
+    assert kernel.run("from ganlib.evaluate import probe\nprobe.LEAST_STEPS = 2")[0] is None
     for code in good:
         error, _, said = kernel.run(code)
         assert error is None, (code, error)
@@ -216,7 +216,7 @@ def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_ab
     kernel,
 ):
     for code in (
-        "from ganlib.cells import begin\nbegin()\nabove = 1",
+        "from ganlib.lab.cells import begin\nbegin()\nabove = 1",
         "mine = 2\nother = 3",
         "below = mine + 1",
         "own = 5",
@@ -242,9 +242,9 @@ def test_cell_of_ones_own_that_fails_takes_nothing_else_along(monkeypatch):
     made, told = dict.fromkeys(["images", "run", "mine"]), {"images", "run", "mine"}
     shell = SimpleNamespace(user_ns=dict.fromkeys(told, 1), transform_cell=str)
     for name, value in (("MADE", made), ("GONE", set()), ("CELLS", {"setup"})):
-        monkeypatch.setattr(minding, name, value)
+        monkeypatch.setattr(lab_cells, name, value)
     failed = {"success": False}
-    minding.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="new", raw_cell="run = 1 / 0"), **failed))
-    assert set(shell.user_ns) == {"images", "mine"} and minding.GONE == {"run"}
-    minding.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed))
-    assert not shell.user_ns and minding.GONE == told
+    lab_cells.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="new", raw_cell="run = 1 / 0"), **failed))
+    assert set(shell.user_ns) == {"images", "mine"} and lab_cells.GONE == {"run"}
+    lab_cells.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed))
+    assert not shell.user_ns and lab_cells.GONE == told

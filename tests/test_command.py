@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from ganlib import ROOT
-from ganlib.config import read_yaml
-from ganlib.splits import read_manifest
+from ganlib.data.splits import read_manifest
+from ganlib.system.values import read_yaml
 
 MODULES = sorted(path for path in ROOT.glob("ganlib/**/*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8"))
 LATIN = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "iso-8859-1"}
@@ -18,7 +18,7 @@ LATIN = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIO
 
 def started(code, **streams):
     """The exit status of a command line whose main has this code, and what it told on stderr."""
-    script = f"import sys\nfrom ganlib.command import call\ndef main():\n    {code}\nsys.exit(call(main))"
+    script = f"import sys\nfrom ganlib.system.command import call\ndef main():\n    {code}\nsys.exit(call(main))"
     return subprocess.run([sys.executable, "-c", script], **({"stderr": subprocess.PIPE} | streams))
 
 
@@ -112,6 +112,6 @@ def test_files_that_windows_programs_wrote_read_the_same(tmp_path):
 
 def test_settings_are_utf_8_in_every_locale(tmp_path):
     (tmp_path / "mine.yaml").write_text("title: Zoë ↓", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", "from ganlib.config import read_yaml; print(ascii(read_yaml('mine.yaml')))"],
+    done = subprocess.run([sys.executable, "-c", "from ganlib.system.values import read_yaml; print(ascii(read_yaml('mine.yaml')))"],
                           cwd=tmp_path, env=os.environ | LATIN, capture_output=True)
     assert done.stdout == rb"{'title': 'Zo\xeb \u2193'}" + b"\n", done.stderr

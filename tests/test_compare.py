@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganlib import InputError, train
-from ganlib.compare import gather, main, render, seconds_to_kid, significant, validation_kid
-from ganlib.runs import load_run, score_run
+from ganlib import InputError, loop
+from ganlib.compare.__main__ import main, render
+from ganlib.compare.tables import gather, seconds_to_kid, significant, validation_kid
+from ganlib.runs.finished import load_run, score_run
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def runs(faces, tmp_path_factory):
     """Folders of six finished runs: two models, three seeds."""
     from ganlib.config import TrainConfig
     folder = tmp_path_factory.mktemp("compared")
-    return [train.fit(TrainConfig.from_recipe("default", image_size=32, arch=arch, ngf=4, ndf=4, batch_size=2, steps=4, epoch_steps=2, seed=seed,
+    return [loop.fit(TrainConfig.from_recipe("default", image_size=32, arch=arch, ngf=4, ndf=4, batch_size=2, steps=4, epoch_steps=2, seed=seed,
                                               precision="float32"), faces, folder / f"{arch}{seed}").folder
             for arch in ("cyclegan", "uvcgan") for seed in (0, 1, 2)]
 
@@ -42,9 +43,9 @@ def test_runs_that_differ_in_their_seed_are_one_model(runs):
 
 
 def test_models_of_one_name_are_told_apart(runs, faces, tiny, tmp_path):
-    other = train.fit(tiny(steps=4, epoch_steps=2, lr_g=1e-3), faces, tmp_path / "other").folder
+    other = loop.fit(tiny(steps=4, epoch_steps=2, lr_g=1e-3), faces, tmp_path / "other").folder
     assert list(gather([runs[0], other]).model) == ["cyclegan 4, default, lr_g 0.0002", "cyclegan 4, default, lr_g 0.001"]
-    longer = train.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "longer").folder
+    longer = loop.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "longer").folder
     assert list(gather([longer, runs[3]]).model) == ["cyclegan 4, default, steps 6", "uvcgan 4, default, steps 4"], "unequal trainings show it"
 
 

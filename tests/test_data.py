@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib import InputError, train
-from ganlib.config import claim_run_folder
-from ganlib.data import Pair, fixed_batches, load_domains, pair_batches, to_float
-from ganlib.decode import decode_image
+from ganlib import InputError, loop
+from ganlib.data.decode import decode_image
+from ganlib.data.domains import Pair, fixed_batches, load_domains, pair_batches, to_float
+from ganlib.evaluate.judge import Judge
 from ganlib.faces import DOMAINS, draw_faces
-from ganlib.grid import train_grid
-from ganlib.judge import Judge
-from ganlib.plots import show_densities
+from ganlib.parallel.many_runs import train_grid
+from ganlib.runs.folder import claim_run_folder
+from ganlib.show.plots import show_densities
 
 LONG = {f"{split}/{domain}": n for split, n in [("train", 6), ("val", 2), ("test", 3)] for domain in ("zebra", "horse")}
 SHORT = {"trainA": 6, "trainB": 7, "testA": 2, "testB": 3}
@@ -272,9 +272,9 @@ def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that
     cfg = tiny(batch_size=4)
     claim_run_folder(tmp_path, cfg, faces.fingerprint)
     with pytest.raises(InputError, match="other images .data_fingerprint"):
-        train.fit(cfg, changed, tmp_path)
+        loop.fit(cfg, changed, tmp_path)
     with pytest.raises(InputError, match="each process reads the data itself, and does not see what was changed in memory"):
-        train.fit(cfg, changed, tmp_path, processes=2)
+        loop.fit(cfg, changed, tmp_path, processes=2)
     with pytest.raises(InputError, match="each worker reads the data itself, and does not see what was changed in memory"):
         train_grid([cfg], changed, tmp_path, scheduler="local")
 
@@ -286,7 +286,7 @@ def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that
     (lambda faces: {"test": Pair(faces.test.a[:4], faces.test.b), "attributes": None}, "test.a: 4 images, and 5 counterparts of them are known")])
 def test_data_made_by_hand_that_cannot_be_trained_on_is_named_before_it_is(faces, tiny, tmp_path, change, message):
     made = faces._replace(**change(faces))
-    for use in (lambda: train.fit(tiny(), made, tmp_path / "run"), lambda: Judge(made)):
+    for use in (lambda: loop.fit(tiny(), made, tmp_path / "run"), lambda: Judge(made)):
         with pytest.raises(InputError, match=message):
             use()
     assert not (tmp_path / "run").exists()

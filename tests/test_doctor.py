@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 from ganlib import InputError
-from ganlib.checks import STRANGE, check_domains, check_sizes, look_at, show_size
-from ganlib.data import load_domains
-from ganlib.doctor import examine, main, offenders, parse_size, tell_cost
+from ganlib.data.domains import load_domains
+from ganlib.doctor.__main__ import main, parse_size
+from ganlib.doctor.checks import STRANGE, check_domains, check_sizes, look_at, show_size
+from ganlib.doctor.examine import examine, offenders, tell_cost
 from ganlib.faces import draw_faces
 
 COUNTS = {"train": 110, "val": 8, "test": 8}

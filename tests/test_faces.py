@@ -13,8 +13,17 @@ import pytest
 from PIL import Image
 
 from ganlib import faces
-from ganlib.faces import (ANIME_ONLY, DOMAINS, SELFIE_ONLY, SHARED, InputError, draw_counterparts, draw_face, draw_faces,
-                          sample_face)
+from ganlib.faces import (
+    ANIME_ONLY,
+    DOMAINS,
+    SELFIE_ONLY,
+    SHARED,
+    InputError,
+    draw_counterparts,
+    draw_face,
+    draw_faces,
+    sample_face,
+)
 from ganlib.faces.__main__ import main
 
 CHECKSUMS = {("anime", 64, 12): "86c0e1ef4d1305d1", ("selfie", 64, 12): "85471f887148d7b4",

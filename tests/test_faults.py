@@ -16,9 +16,16 @@ import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
 
-from ganlib import InputError, checkpoint, files, history, probe, runs, train
-from ganlib.data import pair_batches
-from ganlib.interrupt import Stop
+from ganlib import InputError, errors, fast_step, loop, losses
+from ganlib.data.domains import pair_batches
+from ganlib.evaluate import probe as evaluate_probe
+from ganlib.models import ema as models_ema
+from ganlib.runs import checkpoint as runs_checkpoint
+from ganlib.runs import finished as runs_finished
+from ganlib.runs import folder as runs_folder
+from ganlib.runs import log as runs_log
+from ganlib.runs.signals import Stop
+from ganlib.system import files as system_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -26,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 @pytest.fixture(scope="module", autouse=True)
 def warm(faces, tmp_path_factory):
     """The probe is trained and everything imported before processes are forked from this one."""
-    train.fit(faults.small(steps=1), faces, tmp_path_factory.mktemp("warm"))
+    loop.fit(faults.small(steps=1), faces, tmp_path_factory.mktemp("warm"))
 
 
 @pytest.fixture
@@ -68,26 +75,26 @@ def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
-        train.fit(tiny(), faces, tmp_path, resume=True)
-    assert train.fit(tiny(), faces, tmp_path, resume=False).metrics["resumed_at"] == []
+        loop.fit(tiny(), faces, tmp_path, resume=True)
+    assert loop.fit(tiny(), faces, tmp_path, resume=False).metrics["resumed_at"] == []
 
 
 def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
     stop_after(3, tiny(), faces, tmp_path / "one")
     (tmp_path / "other").mkdir()
-    (found,) = [p for p in checkpoint.find_checkpoints(tmp_path / "one") if "3" in p.name]
-    for path in (found, found.with_name(checkpoint.LOG)):
+    (found,) = [p for p in runs_folder.find_checkpoints(tmp_path / "one") if "3" in p.name]
+    for path in (found, found.with_name(runs_folder.LOG)):
         (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
-        train.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
+        loop.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
     (tmp_path / "other/config.json").unlink()
     with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .other images .data_fingerprint"):
-        train.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", resume=True)
+        loop.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", resume=True)
 
 
 def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
     """Train in this process and press Ctrl-C during step n."""
-    step_on, calls = train.train_step, []
+    step_on, calls = fast_step.train_step, []
 
     def pressed(*args, **kwargs):
         calls.append(1)
@@ -96,18 +103,18 @@ def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
         return step_on(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "train_step", pressed)
-        train.fit(cfg, faces, folder, **given)
+        patch.setattr("ganlib.loop.train_step", pressed)
+        loop.fit(cfg, faces, folder, **given)
 
 
 def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=9, epoch_steps=4)
-    whole = train.fit(cfg, faces, tmp_path / "whole")
+    whole = loop.fit(cfg, faces, tmp_path / "whole")
     stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
     assert "stopped after step 5 of 9; started again, it goes on from its last checkpoint" in capsys.readouterr().out
     stop_after(1, cfg, faces, tmp_path / "run", resume=True)
-    assert len(checkpoint.find_checkpoints(tmp_path / "run")) == 2
-    again = train.fit(cfg, faces, tmp_path / "run", resume=True)
+    assert len(runs_folder.find_checkpoints(tmp_path / "run")) == 2
+    again = loop.fit(cfg, faces, tmp_path / "run", resume=True)
     assert again.metrics["resumed_at"] == [5, 6]
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))
 
@@ -137,10 +144,10 @@ def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
     """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes the run."""
     (work / "cell.py").write_text(f"""
 from pathlib import Path
-from ganlib import probe
-from ganlib.train import fit
+from ganlib.evaluate import probe
+from ganlib.loop import fit
 import faults
-probe.CACHE = Path({str(probe.CACHE)!r})
+probe.CACHE = Path({str(evaluate_probe.CACHE)!r})
 folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), faults.load_faces()
 """)
     manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})
@@ -156,7 +163,7 @@ folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), fault
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    assert runs.load_run(work / "run").metrics["resumed_at"]
+    assert runs_finished.load_run(work / "run").metrics["resumed_at"]
 
 
 def execute(client, code):
@@ -188,48 +195,48 @@ def next_of(get, cell, said):
     ("g inf, cycle inf, grad_g", lambda g: {"cycle": g["cycle"] * math.inf, "g": g["g"] * math.inf}), ("g nan, grad_g nan", lambda g: {"g": g["g"] * math.nan}),
     ("grad_g", lambda g: {"g": g["g"] + (g["g_adv"] - g["g_adv"].detach()).abs().sqrt()})])      # its slope at 0 is infinite, its value not
 def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(faces, tiny, tmp_path, monkeypatch, term, poison):
-    cfg, losses, calls, before = tiny(steps=20, epoch_steps=50), train.generator_losses, [], []
+    cfg, calls, before = tiny(steps=20, epoch_steps=50), [], []
 
     def poisoned(nets, *args):
         calls.append(1)
-        if len(calls) == 5:     # the first call looks at sizes
+        if len(calls) == 4:
             before.extend(p.detach().clone() for net in nets for p in net.parameters())
-        g, fake_a, fake_b = losses(nets, *args)
-        return (g | poison(g) if len(calls) == 5 else g), fake_a, fake_b
+        g, fake_a, fake_b = losses.generator_losses(nets, *args)
+        return (g | poison(g) if len(calls) == 4 else g), fake_a, fake_b
 
-    monkeypatch.setattr(train, "generator_losses", poisoned)
-    with pytest.raises(history.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
-        train.fit(cfg, faces, tmp_path, checkpoint_seconds=0)
+    monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
+    with pytest.raises(errors.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
+        loop.fit(cfg, faces, tmp_path, checkpoint_seconds=0)
     assert "\n" not in str(caught.value) and "the state before that step" in str(caught.value)
-    state = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
+    state = runs_checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
     real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
     assert torch.equal(state["real_a"], real_a) and torch.equal(state["real_b"], real_b)
     old, kept = iter(before), state["weights"]["g_ab"]
     assert all(torch.equal(value, next(old)) for value in kept.values()), "the weights are those before the step"
-    assert [p.name for p in checkpoint.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
+    assert [p.name for p in runs_folder.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
     monkeypatch.undo()
-    run = train.fit(cfg, faces, tmp_path, resume=True)
+    run = loop.fit(cfg, faces, tmp_path, resume=True)
     assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
 
 
 def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, monkeypatch):
-    def spoil(ema, net, decay, update=train.update_ema):
+    def spoil(ema, net, decay, update=models_ema.update_ema):
         update(ema, net, decay)
         next(ema.parameters()).data.view(-1)[0] = math.inf
-    monkeypatch.setattr(train, "update_ema", spoil)
+    monkeypatch.setattr("ganlib.loop.update_ema", spoil)
     with pytest.raises(FloatingPointError, match="step 1: a weight of ema_ab is not finite"):
-        train.fit(tiny(), faces, tmp_path)
-    assert not checkpoint.find_checkpoints(tmp_path) and not (tmp_path / "metrics.json").exists()
+        loop.fit(tiny(), faces, tmp_path)
+    assert not runs_folder.find_checkpoints(tmp_path) and not (tmp_path / "metrics.json").exists()
 
 
 def test_lock_holds_against_this_process_too_and_goes_with_its_block(tmp_path):
-    with files.locked(tmp_path / ".lock", "run folder x"):
+    with system_files.locked(tmp_path / ".lock", "run folder x"):
         with pytest.raises(InputError, match=rf"run folder x: in use by process {os.getpid()} on .*, since .*; wait until that has ended"):
-            with files.locked(tmp_path / ".lock", "run folder x"):
+            with system_files.locked(tmp_path / ".lock", "run folder x"):
                 pass
     assert not list(tmp_path.iterdir())
     (tmp_path / ".lock").write_text("process 1 on elsewhere")      # of one that was killed
-    with files.locked(tmp_path / ".lock", "run folder x"):
+    with system_files.locked(tmp_path / ".lock", "run folder x"):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 
@@ -237,21 +244,21 @@ def test_lock_holds_against_this_process_too_and_goes_with_its_block(tmp_path):
 def test_file_system_without_locks_is_told_and_holds_nobody_up(tmp_path, monkeypatch, capsys, broken):
     def no_locks(*args):
         raise OSError(errno.ENOLCK, "No locks available")
-    monkeypatch.setattr(*((files.fcntl, "flock", no_locks) if broken == "flock" else (files.os.path, "samestat", lambda *_: False)))
-    with files.locked(tmp_path / ".lock", "run folder x"):
+    monkeypatch.setattr(*((system_files.fcntl, "flock", no_locks) if broken == "flock" else (system_files.os.path, "samestat", lambda *_: False)))
+    with system_files.locked(tmp_path / ".lock", "run folder x"):
         pass
     assert capsys.readouterr().out.startswith(f"warning: {tmp_path}/.lock: no lock is to be had")
 
 
 def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
-    whole = train.fit(tiny(), faces, tmp_path / "whole")
+    whole = loop.fit(tiny(), faces, tmp_path / "whole")
     backwards = iter(range(10**9, 0, -10**5))
     monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
     monkeypatch.setattr(time, "time_ns", lambda: next(backwards) * 10**9)
     stop_after(3, tiny(), faces, tmp_path / "run", checkpoint_seconds=0)
-    for i, path in enumerate(checkpoint.find_checkpoints(tmp_path / "run")):
+    for i, path in enumerate(runs_folder.find_checkpoints(tmp_path / "run")):
         os.utime(path, (i, i))      # the newest has the oldest time
-    run = train.fit(tiny(), faces, tmp_path / "run", resume=True)
+    run = loop.fit(tiny(), faces, tmp_path / "run", resume=True)
     assert run.metrics["resumed_at"] == [3] and run.metrics["train_seconds"] >= 0
     faults.assert_same(run.folder, faults.content(whole.folder))
 
@@ -259,12 +266,12 @@ def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypat
 def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/run.*: cannot be written .Not a directory.; choose another folder .*, or set GANLIB_HOME"):
-        train.fit(tiny(), faces, tmp_path / "file" / "run")
+        loop.fit(tiny(), faces, tmp_path / "file" / "run")
 
 
 def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     """In a mount of its own, where the tree cannot be written."""
-    read_only = f"mount --bind '{files.ROOT}' '{files.ROOT}' && mount -o remount,ro,bind '{files.ROOT}' && "
+    read_only = f"mount --bind '{system_files.ROOT}' '{system_files.ROOT}' && mount -o remount,ro,bind '{system_files.ROOT}' && "
     if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "sh", "-c", read_only + "true"], capture_output=True).returncode:
         pytest.skip("mounts a folder read-only, for which one has to be root, outside of most containers")
     (work / "run.yaml").write_text("train: {image_size: 32, ngf: 2, ndf: 2, steps: 2, batch_size: 2}\ndata: {builtin_a: 4, builtin_b: 4, builtin_eval: 2}")
@@ -277,70 +284,70 @@ def test_read_only_source_tree_trains_where_ganlib_home_says(work):
 
 
 def test_long_training_writes_no_more_than_so_many_lines(faces, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "LINES", 4)
-    run = train.fit(tiny(steps=9), faces, tmp_path)
+    monkeypatch.setattr("ganlib.runs.log.LINES", 4)
+    run = loop.fit(tiny(steps=9), faces, tmp_path)
     assert list(run.history[run.history.split == "train"].step) == [3, 6, 9]
 
 
 def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path, monkeypatch):
-    cfg, losses, calls, before = tiny(steps=20, epoch_steps=50), train.discriminator_losses, [], {}
+    cfg, calls, before = tiny(steps=20, epoch_steps=50), [], {}
 
     def poisoned(nets, *args):
         calls.append(1)
-        d = losses(nets, *args)
-        if len(calls) == 5:
+        d = losses.discriminator_losses(nets, *args)
+        if len(calls) == 4:
             before.update({name: [p.detach().clone() for p in net.parameters()] for name, net in nets._asdict().items()})
             d = d | {"d_a": d["d_a"] * math.nan}
         return d
 
-    monkeypatch.setattr(train, "discriminator_losses", poisoned)
-    with pytest.raises(history.NotFinite, match="step 4: not finite in train: d_a nan, grad_d nan"):
-        train.fit(cfg, faces, tmp_path)
-    weights = checkpoint.read_state(tmp_path / "failed-step-000000004.pt")["weights"]
+    monkeypatch.setattr("ganlib.loop.discriminator_losses", poisoned)
+    with pytest.raises(errors.NotFinite, match="step 4: not finite in train: d_a nan, grad_d nan"):
+        loop.fit(cfg, faces, tmp_path)
+    weights = runs_checkpoint.read_state(tmp_path / "failed-step-000000004.pt")["weights"]
     for name, old in before.items():
         assert all(torch.equal(a, b) for a, b in zip(weights[name].values(), old, strict=True)), f"{name} has taken the step"
 
 
 def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
-    figures = dict.fromkeys(train.LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
-    monkeypatch.setattr(train, "validate", lambda *args: figures)
-    run = train.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
+    figures = dict.fromkeys(runs_log.LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
+    monkeypatch.setattr("ganlib.loop.validate", lambda *args: figures)
+    run = loop.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 6 and "kid_a" not in run.history and "NaN" not in (run.folder / "metrics.jsonl").read_text()
     figures |= {"cycle": math.inf}
-    with pytest.raises(history.NotFinite, match="step 3: not finite in val: cycle inf.* the state after that step are in"):
-        train.fit(tiny(epoch_steps=3), faces, tmp_path / "broken")
-    state = checkpoint.read_state(tmp_path / "broken/failed-step-000000003.pt")
+    with pytest.raises(errors.NotFinite, match="step 3: not finite in val: cycle inf.* the state after that step are in"):
+        loop.fit(tiny(epoch_steps=3), faces, tmp_path / "broken")
+    state = runs_checkpoint.read_state(tmp_path / "broken/failed-step-000000003.pt")
     assert torch.equal(state["real_a"], faces.val.a.float() / 127.5 - 1)
 
 
 def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch):
-    def poisoned(nets, *args, losses=train.generator_losses):
-        g, fake_a, fake_b = losses(nets, *args)
+    def poisoned(nets, *args):
+        g, fake_a, fake_b = losses.generator_losses(nets, *args)
         return g | {"g": g["g"] * math.nan}, fake_a, fake_b
 
-    monkeypatch.setattr(train, "generator_losses", poisoned)
-    monkeypatch.setattr(checkpoint, "write_atomic", lambda path, *content: files.explain(OSError(errno.ENOSPC, "full"), path))
-    with pytest.raises(history.NotFinite, match="step 1: not finite in train: g nan.*could not be kept .*no space left"):
-        train.fit(tiny(), faces, tmp_path)
+    monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
+    monkeypatch.setattr("ganlib.runs.checkpoint.write_atomic", lambda path, *content: system_files.explain(OSError(errno.ENOSPC, "full"), path))
+    with pytest.raises(errors.NotFinite, match="step 1: not finite in train: g nan.*could not be kept .*no space left"):
+        loop.fit(tiny(), faces, tmp_path)
 
 
 def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny, tmp_path, monkeypatch, capsys):
     cfg = tiny(steps=4)
-    whole = train.fit(cfg, faces, tmp_path / "whole")
+    whole = loop.fit(cfg, faces, tmp_path / "whole")
     stop_after(4, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
     assert "stopped after step 4 of 4" in capsys.readouterr().out
 
     def pressed(*args):
         raise KeyboardInterrupt
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "score_run", pressed)
-        train.fit(cfg, faces, tmp_path / "run", resume=True)
+        patch.setattr("ganlib.loop.score_run", pressed)
+        loop.fit(cfg, faces, tmp_path / "run", resume=True)
     assert "scores" not in (tmp_path / "run/metrics.json").read_text()
-    assert checkpoint.describe_checkpoint(tmp_path / "run") == "it is trained to its end; started again, it is only scored"
+    assert runs_checkpoint.describe_checkpoint(tmp_path / "run") == "it is trained to its end; started again, it is only scored"
     (tmp_path / "run/checkpoint-000000001.pt").write_bytes(b"left by one that was killed as it finished")
     os.utime(tmp_path / "run/checkpoint-000000001.pt", (1, 1))
-    monkeypatch.setattr(train, "train_step", None)      # not one step is taken again
-    train.fit(cfg, faces, tmp_path / "run", resume=True)
+    monkeypatch.setattr("ganlib.loop.train_step", None)      # not one step is taken again
+    loop.fit(cfg, faces, tmp_path / "run", resume=True)
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))
 
 
@@ -355,7 +362,7 @@ def test_signal_that_is_ignored_stays_so(faces, tiny, tmp_path):
 
 
 def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_path):
-    old = train.fit(tiny(steps=1), faces, tmp_path / "run")
+    old = loop.fit(tiny(steps=1), faces, tmp_path / "run")
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         stop_after(1, tiny(steps=1), faces, old.folder, resume=False)
@@ -365,11 +372,11 @@ def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_p
 
 def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=8)
-    whole = train.fit(cfg, faces, tmp_path / "whole")
+    whole = loop.fit(cfg, faces, tmp_path / "whole")
     stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=0)
-    log = tmp_path / "run" / checkpoint.LOG
+    log = tmp_path / "run" / runs_folder.LOG
     log.write_bytes(log.read_bytes()[:-3])
     (tmp_path / "run/config.json").write_text("")       # the checkpoints have it too
-    train.fit(cfg, faces, tmp_path / "run", resume=True)
+    loop.fit(cfg, faces, tmp_path / "run", resume=True)
     assert "its log metrics.jsonl.part is shorter than it was, or another one; the one before it is tried\ngoing on from step 4 of 8" in capsys.readouterr().out
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganlib import InputError, doctor, formats
-from ganlib.checks import check_files
-from ganlib.data import load_domains
-from ganlib.decode import FORMATS, examine_file
+from ganlib import InputError
+from ganlib.data import formats as data_formats
+from ganlib.data.decode import FORMATS, examine_file
+from ganlib.data.domains import load_domains
+from ganlib.doctor import __main__ as doctor_command
+from ganlib.doctor.checks import check_files
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(300)
 ISO = b"\0\0\0\x18ftyp%s\0\0\0\0"
@@ -96,12 +98,12 @@ BESIDE = {
 def no_plugin(monkeypatch):
     """pillow-heif is not installed."""
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    formats.heif_is_installed.cache_clear()
-    formats.register_heif.cache_clear()
+    data_formats.heif_is_installed.cache_clear()
+    data_formats.register_heif.cache_clear()
     yield
     monkeypatch.undo()
-    formats.heif_is_installed.cache_clear()
-    formats.register_heif.cache_clear()
+    data_formats.heif_is_installed.cache_clear()
+    data_formats.register_heif.cache_clear()
 
 
 def images(folder, n, seed=0, ending=".png", size=(32, 32)):
@@ -153,7 +155,7 @@ def test_formats_that_are_not_read_stop_a_run_and_are_told(sound, no_plugin, cap
     assert "9 HEIC files not read: pip install pillow-heif" in " ".join(
         load_domains(sound, 32).notes
     )
-    assert doctor.main([str(sound), "--no-cost", "--image-size", "32"]) == 1
+    assert doctor_command.main([str(sound), "--no-cost", "--image-size", "32"]) == 1
     assert (
         "ERROR    file_format: HEIC files, which are not read: 9\n         to do: pip install pillow-heif"
         in capsys.readouterr().out
@@ -206,7 +208,7 @@ def test_a_file_of_data_for_each_image_stops_no_run_but_is_told(sound):
         (sound / f"trainA/IMG_E{i}.AAE").write_bytes(b"<?xml")
     data = load_domains(sound, 32)
     assert {
-        f"20 {kind} files not read: {formats.fix_of(kind)}" for kind in ("MATLAB", "Apple edits")
+        f"20 {kind} files not read: {data_formats.fix_of(kind)}" for kind in ("MATLAB", "Apple edits")
     } < set(data.notes)
     found = [f for f in check_files(data) if f.check == "file_format"]
     assert [(f.level, len(f.files)) for f in found] == [("warning", 20)] * 2
@@ -233,7 +235,7 @@ def test_preview_of_a_camera_raw_file_is_not_taken_for_the_picture(sound):
 
 
 def test_too_large_or_encrypted_files_count_by_their_name(sound, monkeypatch):
-    monkeypatch.setattr("ganlib.sources.MAX_BYTES", 50_000)
+    monkeypatch.setattr("ganlib.data.sources.MAX_BYTES", 50_000)
     (sound / "trainB/film.mp4").write_bytes(bytes(60_000))
     (sound / "all.zip").write_bytes(bytes(60_000))  # not in a domain's folder
     data = load_domains(sound, 32)
@@ -256,8 +258,8 @@ def test_images_outside_of_the_layout_are_a_warning(sound):
 
 def test_heic_is_read_where_the_plugin_is_installed(tmp_path):
     pytest.importorskip("pillow_heif", reason="the optional package pillow-heif is not installed")
-    formats.heif_is_installed.cache_clear()
-    assert formats.register_heif()
+    data_formats.heif_is_installed.cache_clear()
+    assert data_formats.register_heif()
     for k, domain in enumerate("AB"):
         (tmp_path / f"train{domain}").mkdir()
         for i in range(4):

@@ -21,12 +21,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganlib import InputError, doctor, probe
-from ganlib.config import RECIPES, TrainConfig, claim_run_folder, load_config, read_job
-from ganlib.data import load_domains
-from ganlib.report import NOTEBOOKS, default_parameters, plan
-from ganlib.runs import load_run
-from ganlib.train import fit
+from ganlib import InputError
+from ganlib.config import RECIPES, TrainConfig
+from ganlib.data.domains import load_domains
+from ganlib.doctor import __main__ as doctor_command
+from ganlib.loop import fit
+from ganlib.report.settings import default_parameters, plan
+from ganlib.runs.finished import load_run
+from ganlib.runs.folder import claim_run_folder, load_config
+from ganlib.runs.job import read_job
+from ganlib.system.files import NOTEBOOKS
 
 MORE = int(os.environ.get("GANLIB_FUZZ", 0))
 hypothesis.configuration.set_hypothesis_home_dir(tempfile.gettempdir() + "/hypothesis")     # what it keeps, outside of the project
@@ -275,7 +279,7 @@ def test_the_doctor_on_any_folder(tree):
         plant(top, *tree)
         out, told = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
-            status = doctor.main([top, "--no-cost", "--image-size", "16", "--json"])
+            status = doctor_command.main([top, "--no-cost", "--image-size", "16", "--json"])
         assert status in (0, 1, 2) and (status == 2) == (told.getvalue().count("\n") == 1) and (status == 2 or json.loads(out.getvalue())["fingerprint"])
         (out.getvalue() + told.getvalue()).encode()
 
@@ -308,9 +312,9 @@ def test_any_damage_to_a_zip(seed, n, in_directory):
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """Probes of one step, kept for this test alone, and a folder of pictures."""
-    monkeypatch.setattr(probe, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(probe, "LEAST_STEPS", 1)
-    monkeypatch.setattr(probe, "MOST_STEPS", 1)
+    monkeypatch.setattr("ganlib.evaluate.probe.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 1)
+    monkeypatch.setattr("ganlib.evaluate.probe.MOST_STEPS", 1)
     plant(tmp_path / "set", "split", [])
     return tmp_path / "set"
 

@@ -7,10 +7,10 @@ import threading
 import pytest
 import torch
 
-from ganlib import grid
-from ganlib.checkpoint import find_checkpoints
-from ganlib.files import InputError
-from ganlib.progress import FEED
+from ganlib.errors import InputError
+from ganlib.parallel import many_runs as parallel_many_runs
+from ganlib.runs.folder import find_checkpoints
+from ganlib.show.progress import FEED
 
 distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
 
@@ -42,37 +42,37 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(face
     killer = threading.Thread(target=kill)
     (tmp_path / "many").mkdir()
     killer.start()
-    outcomes = grid.train_grid(cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address)
+    outcomes = parallel_many_runs.train_grid(cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address)
     over.set()
     killer.join()
     assert killed, "no worker was killed, so nothing was tried"
     assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
     assert "image_size (64, 64): the data was loaded at (32, 32)" in outcomes[3].error
-    assert grid.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
+    assert parallel_many_runs.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
     torch.set_num_threads(1)        # as many as each of two workers has of two cores; the sums of more round otherwise
-    one = grid.train_grid(cfgs, faces, tmp_path / "one")
+    one = parallel_many_runs.train_grid(cfgs, faces, tmp_path / "one")
     torch.set_num_threads(2)
     assert [o.error for o in one] == [o.error for o in outcomes]
-    for a, b in zip(grid.finished(one), grid.finished(outcomes)):
+    for a, b in zip(parallel_many_runs.finished(one), parallel_many_runs.finished(outcomes)):
         assert a.folder.name == b.folder.name and a.history.equals(b.history) and a.metrics["scores"] == b.metrics["scores"]
 
 
 def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, capsys):
-    outcomes = grid.train_grid([tiny(steps=2), tiny(image_size=64)], faces, tmp_path)
-    assert len(grid.finished(outcomes)) == 1
+    outcomes = parallel_many_runs.train_grid([tiny(steps=2), tiny(image_size=64)], faces, tmp_path)
+    assert len(parallel_many_runs.finished(outcomes)) == 1
     assert "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)" in capsys.readouterr().out
     with pytest.raises(InputError, match="all runs of the grid failed; the first: InputError: image_size"):
-        grid.finished(outcomes[1:])
+        parallel_many_runs.finished(outcomes[1:])
 
 
 def test_local_cluster_trains_and_leaves_the_environment_as_it_was(faces, tiny, tmp_path):
     before = dict(os.environ)
-    (done,) = grid.train_grid([tiny(steps=2)], faces, tmp_path, scheduler="local")
+    (done,) = parallel_many_runs.train_grid([tiny(steps=2)], faces, tmp_path, scheduler="local")
     assert done.folder and dict(os.environ) == before
 
 
 def test_local_workers_show_no_progress_among_the_outputs_of_a_notebook():
-    with grid.connect("local") as client:
+    with parallel_many_runs.connect("local") as client:
         assert list(client.run(os.getenv, FEED).values()) == [os.devnull]
 
 
@@ -81,11 +81,11 @@ def test_scheduler_that_is_not_there_is_named(address, monkeypatch):
     client = distributed.Client
     monkeypatch.setattr(distributed, "Client", lambda address, timeout: client(address, timeout=1))
     with pytest.raises(InputError, match=f"scheduler '{address}': no answer .*expected"):
-        grid.connect(address)
+        parallel_many_runs.connect(address)
 
 
 def test_worker_that_does_not_see_the_folder_says_so(faces, tiny, tmp_path):
     with pytest.raises(InputError, match="this worker does not see it; expected a folder that all workers share"):
-        grid.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "")
+        parallel_many_runs.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "")
     with pytest.raises(InputError, match="this worker finds other images there"):
-        grid.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "")
+        parallel_many_runs.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "")

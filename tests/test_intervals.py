@@ -6,8 +6,8 @@ import pytest
 import torch
 from simulate_intervals import WIDTH, move, simulate, true_kid
 
-from ganlib import metrics
-from ganlib.judge import as_score, realism, show_score, symmetric
+from ganlib.evaluate import distances as evaluate_distances
+from ganlib.evaluate.scores import as_score, realism, show_score, symmetric
 
 
 def kid(x, y):
@@ -15,7 +15,7 @@ def kid(x, y):
     xx, yy, xy = [(a @ b.T / WIDTH + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
     means = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (xx, yy)]
     value = float(sum(means) - 2 * xy.mean())
-    return [("kid", value, *metrics.kid_interval(x, y, value))]
+    return [("kid", value, *evaluate_distances.kid_interval(x, y, value))]
 
 
 def scaled(measure, factor):
@@ -45,7 +45,7 @@ def test_intervals_of_kid_that_are_twice_or_half_as_wide_are_found_out():
 @pytest.mark.parametrize("n", [4, 30])
 def test_intervals_of_a_mean_hold(n):
     def mean(x, _):
-        return [("mean", *metrics.mean_interval(x[:, 0]))]
+        return [("mean", *evaluate_distances.mean_interval(x[:, 0]))]
     assert holds(simulate(mean, (n, 4), 0.0, 400))
 
 
@@ -54,11 +54,11 @@ def test_value_and_interval_are_of_the_same_kid():
     rng = torch.Generator().manual_seed(0)
     x, y = [torch.randn(40, WIDTH, generator=rng).double() for _ in range(2)]
     y = y + move(0.5)
-    value, low, high = metrics.kid(x, y)
+    value, low, high = evaluate_distances.kid(x, y)
     (_, full, low_full, high_full), = kid(x, y)
     assert value == pytest.approx(full, rel=0.03) and low < value < high
     assert low == pytest.approx(low_full, rel=0.1) and high == pytest.approx(high_full, rel=0.1)
-    wider = metrics.kid_interval(x, y, value, drawn=0.1)
+    wider = evaluate_distances.kid_interval(x, y, value, drawn=0.1)
     assert wider[0] < low < high < wider[1]
 
 
@@ -79,16 +79,16 @@ def test_few_images_have_no_interval():
     assert found[3]["fid"]["low"] < found[3]["fid"]["value"] < found[3]["fid"]["high"]
     assert math.isfinite(found[4]["kid"]["low"]) and found[8]["precision"]["low"] is None
     assert found[10]["precision"]["low"] < found[10]["precision"]["high"]
-    one = as_score(*metrics.mean_interval(torch.tensor([0.5, math.nan])))
+    one = as_score(*evaluate_distances.mean_interval(torch.tensor([0.5, math.nan])))
     assert one == {"value": 0.5, "low": None, "high": None} and show_score(one) == "0.50"
     images = torch.rand(1, 3, 16, 16)
-    assert math.isnan(metrics.sliced_wasserstein(images, images.flip(2), with_error=True)["error"])
+    assert math.isnan(evaluate_distances.sliced_wasserstein(images, images.flip(2), with_error=True)["error"])
 
 
 def test_equal_values_have_an_interval_of_no_width():
-    assert metrics.mean_interval(torch.full((4,), 0.25)) == (0.25, 0.25, 0.25)
+    assert evaluate_distances.mean_interval(torch.full((4,), 0.25)) == (0.25, 0.25, 0.25)
     x = torch.ones(8, WIDTH).double()
-    assert metrics.kid(x, x) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert evaluate_distances.kid(x, x) == pytest.approx((0, 0, 0), abs=1e-9)
 
 
 def test_an_interval_keeps_within_what_is_possible():

@@ -11,12 +11,16 @@ import torch_fidelity
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from ganlib import InputError, inception, metrics, probe
+from ganlib import InputError
 from ganlib.config import TrainConfig
-from ganlib.data import Pair, load_domains, to_float
-from ganlib.judge import SCORES, Judge, family, generate, to_bytes, translate
-from ganlib.nets import build_nets
-from ganlib.probe import Probe, agreement, find_probe, train_probe
+from ganlib.data.domains import Pair, load_domains, to_float
+from ganlib.evaluate import distances as evaluate_distances
+from ganlib.evaluate import inception as evaluate_inception
+from ganlib.evaluate.judge import Judge
+from ganlib.evaluate.probe import Probe, agreement, find_probe, train_probe
+from ganlib.evaluate.scores import SCORES, family
+from ganlib.evaluate.translate import generate, to_bytes, translate
+from ganlib.models.build import build_nets
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +63,10 @@ def test_damaged_images_are_farther_in_order_of_strength(judge, damage, side):
     x, real = to_float(getattr(judge.images.val, side)), to_float(getattr(judge.pair, side))
     sets = [to_bytes(x)] + [to_bytes(DAMAGES[damage](x, s).clamp(-1, 1)) for s in (1, 2, 3)]
     features = [judge.probe.look(s)[0] for s in sets]
-    measures = {"kid": [metrics.kid(f, judge.features["probe", side])[0] for f in features],
-                "fid": [metrics.fid(f, judge.features["probe", side]) for f in features]}
+    measures = {"kid": [evaluate_distances.kid(f, judge.features["probe", side])[0] for f in features],
+                "fid": [evaluate_distances.fid(f, judge.features["probe", side]) for f in features]}
     if damage not in ("shuffled", "collapse"):      # patches are the same ones in other places, or of fewer images
-        measures["swd"] = [metrics.sliced_wasserstein(to_float(s), real)["mean"] for s in sets]
+        measures["swd"] = [evaluate_distances.sliced_wasserstein(to_float(s), real)["mean"] for s in sets]
     for name, values in measures.items():
         assert values == sorted(values) and len(set(values)) == 4, f"{name}: {np.round(values, 3)}"
 
@@ -141,8 +145,8 @@ def test_fast_fid_is_the_plain_one(n, d):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.randn(n, d, generator=rng).double(), torch.randn(n + 5, d, generator=rng).double() * 1.5 + 0.3
     plain = fid_statistics_to_metric(fid_features_to_statistics(x), fid_features_to_statistics(y), False)["frechet_inception_distance"]
-    assert metrics.fid(x, y) == pytest.approx(plain, rel=1e-3)
-    assert abs(metrics.fid(x, x)) < 1e-8
+    assert evaluate_distances.fid(x, y) == pytest.approx(plain, rel=1e-3)
+    assert abs(evaluate_distances.fid(x, x)) < 1e-8
 
 
 def test_nothing_depends_on_the_batch_size(judge):
@@ -173,12 +177,12 @@ def test_nothing_depends_on_the_order(judge):
 
 def test_interval_of_the_patch_distance_shrinks_with_the_images(known):
     a, b = map(to_float, known.train)
-    errors = [metrics.sliced_wasserstein(a[:n], b[:n], with_error=True)["error"] for n in (20, 80, 300)]
+    errors = [evaluate_distances.sliced_wasserstein(a[:n], b[:n], with_error=True)["error"] for n in (20, 80, 300)]
     assert errors[0] > 1.3 * errors[1] > 1.3**2 * errors[2] > 0
 
 
 def test_too_few_images_leave_scores_out_and_break_nothing(monkeypatch):
-    monkeypatch.setattr(probe, "LEAST_STEPS", 10)
+    monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 10)
     few = load_domains("builtin", 32, builtin_a=20, builtin_b=20, builtin_eval=3)
     judge = Judge(few)
     scores = judge.score(judge.landmarks()["untranslated"])
@@ -199,8 +203,8 @@ def test_inverting_is_seen_in_the_pixels_and_known_where_it_is_right(judge):
     assert abs(found["correlation_ab"]) < 0.3 and abs(found["correlation_ba"]) < 0.3
     assert all(judge.inverted[kid] > judge.untranslated[kid] for kid in ("kid_a", "kid_b")), "no negatives of each other"
     with pytest.MonkeyPatch.context() as patch:     # A and negatives of other images of A
-        patch.setattr("ganlib.judge.find_probe", lambda *_: judge.probe)
-        patch.setattr("ganlib.judge.load_truth", lambda *_: None)
+        patch.setattr("ganlib.evaluate.judge.find_probe", lambda *_: judge.probe)
+        patch.setattr("ganlib.evaluate.judge.load_truth", lambda *_: None)
         of_a = judge.images.train.a[:48]
         negatives = Judge(judge.images._replace(test=Pair(judge.pair.a, 255 - of_a)))
     assert all(negatives.inverted[kid] < negatives.untranslated[kid] for kid in ("kid_a", "kid_b"))
@@ -217,8 +221,8 @@ def test_every_score_has_its_protocol_and_its_limits(judge):
 def test_probe_is_the_same_each_time_and_kept(known, unknown, tmp_path, monkeypatch):
     small = known._replace(train=Pair(*[x[:40] for x in known.train]),
                            attributes=known.attributes | {"train": tuple(t[:40] for t in known.attributes["train"])})
-    monkeypatch.setattr(probe, "CACHE", tmp_path)
-    monkeypatch.setattr(probe, "LEAST_STEPS", 12)
+    monkeypatch.setattr("ganlib.evaluate.probe.CACHE", tmp_path)
+    monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 12)
     for images in (small, small._replace(attributes=None, drawn=None)):
         torch.manual_seed(1)
         before = torch.random.get_rng_state()
@@ -228,11 +232,11 @@ def test_probe_is_the_same_each_time_and_kept(known, unknown, tmp_path, monkeypa
         path = next(tmp_path.glob(f"probe-*-{kind}-{images.fingerprint[:16]}.pt"))
         torch.manual_seed(2)
         assert Probe(train_probe(images)).hash == first.hash
-        monkeypatch.setattr(probe, "train_probe", lambda *_: pytest.fail("trained again"))
+        monkeypatch.setattr("ganlib.evaluate.probe.train_probe", lambda *_: pytest.fail("trained again"))
         assert find_probe(images).hash == first.hash
         monkeypatch.undo()
-        monkeypatch.setattr(probe, "CACHE", tmp_path)
-        monkeypatch.setattr(probe, "LEAST_STEPS", 12)
+        monkeypatch.setattr("ganlib.evaluate.probe.CACHE", tmp_path)
+        monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 12)
         path.write_bytes(path.read_bytes()[:1000])
         assert find_probe(images).hash == first.hash and path.stat().st_size > 1000, "a damaged one is made again"
 
@@ -240,15 +244,15 @@ def test_probe_is_the_same_each_time_and_kept(known, unknown, tmp_path, monkeypa
 def test_probe_sees_real_training_images_only(known, tmp_path, monkeypatch):
     """Other images in val and test change what it is said to read well, and not what it is."""
     other = known._replace(val=Pair(*[x.flip(-1) for x in known.val]), test=Pair(*[x.flip(-1) for x in known.test]))
-    monkeypatch.setattr(probe, "LEAST_STEPS", 5)
-    monkeypatch.setattr(probe, "MOST_STEPS", 5)
+    monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 5)
+    monkeypatch.setattr("ganlib.evaluate.probe.MOST_STEPS", 5)
     one, two = train_probe(known), train_probe(other)
     assert all(torch.equal(one["weights"][name], two["weights"][name]) for name in one["weights"])
 
 
 def test_probe_is_the_same_with_any_number_of_threads(known, monkeypatch):
-    monkeypatch.setattr(probe, "LEAST_STEPS", 5)
-    monkeypatch.setattr(probe, "MOST_STEPS", 5)
+    monkeypatch.setattr("ganlib.evaluate.probe.LEAST_STEPS", 5)
+    monkeypatch.setattr("ganlib.evaluate.probe.MOST_STEPS", 5)
     hashes = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
@@ -292,18 +296,18 @@ def test_agreement_is_cohens_kappa():
 
 
 def test_inception_says_in_one_line_what_it_lacks(tmp_path, monkeypatch, capsys):
-    assert inception.find_inception("") is None
+    assert evaluate_inception.find_inception("") is None
     with pytest.raises(InputError, match=r"inception '.*none.pth': no such file; fetch https"):
-        inception.find_inception(str(tmp_path / "none.pth"))
+        evaluate_inception.find_inception(str(tmp_path / "none.pth"))
     (tmp_path / "other.pth").write_bytes(b"something else")
     with pytest.raises(InputError, match="its sha256 begins with .{8}, expected 6726825d; fetch"):
-        inception.find_inception(str(tmp_path / "other.pth"))
+        evaluate_inception.find_inception(str(tmp_path / "other.pth"))
 
     def offline(*_, **__):
         raise OSError("no network\nhere")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    assert inception.find_inception("fetch") is None
+    assert evaluate_inception.find_inception("fetch") is None
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "could not be fetched (no network here), so nothing is scored by it; fetch https" in said
 

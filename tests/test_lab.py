@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from ganlib import ROOT, lab
+from ganlib import ROOT
+from ganlib.lab import __main__ as lab_command
 
 
 @pytest.fixture
@@ -14,15 +15,15 @@ def started(tmp_path, monkeypatch):
     """A function that runs lab.main on a project of one notebook, and gives the command that it
     would become."""
     (tmp_path / "notebooks").mkdir()
-    monkeypatch.setattr(lab, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(lab, "COPIES", tmp_path / "mine")
+    monkeypatch.setattr("ganlib.lab.__main__.NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr("ganlib.lab.__main__.COPIES", tmp_path / "mine")
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/of/the/user")
     commands = []
-    monkeypatch.setattr(lab.os, "execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr(lab_command.os, "execv", lambda _, command: commands.append(command))
     write(tmp_path / "notebooks/01.ipynb", "one", "é")
 
     def start(*arguments):
-        assert lab.main(list(arguments)) is None
+        assert lab_command.main(list(arguments)) is None
         return commands.pop()
 
     return start
@@ -78,7 +79,7 @@ def test_copies_are_made_when_missing_and_never_overwritten_and_a_newer_original
 
 def test_copies_that_cannot_be_written_are_told_in_one_line(started, tmp_path, capsys):
     (tmp_path / "mine").write_text("a file")
-    assert lab.main([]) == 2
+    assert lab_command.main([]) == 2
     said = capsys.readouterr().err
     assert (
         said.startswith(f"error: {tmp_path}/mine/01.ipynb: cannot be written")
@@ -109,7 +110,7 @@ def test_copies_lie_where_git_does_not_look():
 def test_arguments_are_handed_on_and_root_may_only_where_nobody_else_reaches_it(
     started, monkeypatch, user, given, expected
 ):
-    monkeypatch.setattr(lab.os, "geteuid", lambda: user)
+    monkeypatch.setattr(lab_command.os, "geteuid", lambda: user)
     command = started(*given)
     assert [
         argument for argument in command[3:-1] if not argument.startswith("--LabApp")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganlib.data import to_float
-from ganlib.metrics import laplacian_pyramid, sliced_wasserstein, spread, ssim
+from ganlib.data.domains import to_float
+from ganlib.evaluate.distances import laplacian_pyramid, sliced_wasserstein, spread, ssim
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,13 @@ import torch
 
 from ganlib import InputError
 from ganlib.losses import gan_loss
-from ganlib.models import CycleGANGenerator, PatchDiscriminator, PixelwiseViT, UVCGANGenerator, init_normal
+from ganlib.models import (
+    CycleGANGenerator,
+    PatchDiscriminator,
+    PixelwiseViT,
+    UVCGANGenerator,
+    init_normal,
+)
 
 GENERATORS = (CycleGANGenerator, UVCGANGenerator)
 

@@ -14,12 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib import InputError, doctor
-from ganlib.compare import gather
-from ganlib.data import load_domains
-from ganlib.files import one_line, printable
-from ganlib.plots import MOST_DRAWN, drawn, show_densities, show_grid
-from ganlib.render import colophon
+from ganlib import InputError
+from ganlib.compare.tables import gather
+from ganlib.data.domains import load_domains
+from ganlib.doctor import __main__ as doctor_command
+from ganlib.doctor.examine import examine as doctor_examine
+from ganlib.errors import one_line, printable
+from ganlib.report.page import colophon
+from ganlib.show.plots import MOST_DRAWN, drawn, show_densities, show_grid
 
 NAMES = [
     b"\xe9t\xe9",
@@ -67,7 +69,7 @@ def test_domain_of_any_name_is_read_and_shown(tmp_path, name):
     )
     data.counts()._repr_html_().encode()
     "".join(data.notes).encode()
-    assert json.loads(doctor.to_json(data, doctor.Diagnosis(None, [], {}), None))[
+    assert json.loads(doctor_command.to_json(data, doctor_examine.Diagnosis(None, [], {}), None))[
         "domains"
     ] == list(data.domains)
     with pytest.raises(InputError) as caught:
@@ -78,7 +80,7 @@ def test_domain_of_any_name_is_read_and_shown(tmp_path, name):
 def test_doctor_of_names_that_are_not_utf_8(tmp_path, capsys):
     folder = make(tmp_path / os.fsdecode(b"d\xe9"), [b"\xe9t\xe9", b"$_$"])
     assert (
-        doctor.main([str(folder), "--no-cost", "--image-size", "32", "--out", str(folder / "out")])
+        doctor_command.main([str(folder), "--no-cost", "--image-size", "32", "--out", str(folder / "out")])
         == 1
     )
     out = capsys.readouterr().out

@@ -14,8 +14,9 @@ from torchvision.io import write_png
 
 from ganlib import ROOT
 from ganlib.config import TrainConfig
-from ganlib.data import load_domains
-from ganlib.report import NOTEBOOKS, default_parameters, find_settings, plan
+from ganlib.data.domains import load_domains
+from ganlib.report.settings import default_parameters, find_settings, plan
+from ganlib.system.files import NOTEBOOKS
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 TRAINING = ("02_cyclegan", "03_uvcgan")

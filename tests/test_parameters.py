@@ -8,10 +8,14 @@ import nbformat
 import numpy as np
 import pytest
 
-from ganlib import InputError, distributed
-from ganlib.config import parse_yaml, read_job, read_yaml
-from ganlib.parameters import PARAMETERS, check_parameters
-from ganlib.report import NOTEBOOKS, default_parameters, find_settings, plan
+from ganlib import InputError
+from ganlib.lab.parameters import PARAMETERS, check_parameters
+from ganlib.parallel import launch as parallel_launch
+from ganlib.parallel import ranks as parallel_ranks
+from ganlib.report.settings import default_parameters, find_settings, plan
+from ganlib.runs.job import read_job
+from ganlib.system.files import NOTEBOOKS
+from ganlib.system.values import parse_yaml, read_yaml
 
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 DEFAULTS = {name: default_parameters(NOTEBOOKS / f"{name}.ipynb") for name in NAMES}
@@ -34,7 +38,7 @@ def set_up(notebook, **given):
     body = ast.parse(cells(notebook)[1]).body
     imports = ast.Import, ast.ImportFrom
     first = next(i for i, line in enumerate(body) if not isinstance(line, imports) and ast.unparse(line) != "begin()")
-    needed = [line for line in body[:first] if getattr(line, "module", "") == "ganlib.parameters"]
+    needed = [line for line in body[:first] if getattr(line, "module", "") == "ganlib.lab.parameters"]
     exec(compile(ast.Module([*needed, body[first]], []), notebook, "exec"), space)
     return {name: space[name] for name in DEFAULTS[notebook]}
 
@@ -190,11 +194,11 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
         read.append(read_job(command[-1]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(distributed.subprocess, "Popen", look)
+    monkeypatch.setattr(parallel_ranks.subprocess, "Popen", look)
     given = faces.loaded | {"domain_a": "1e3", "data": "/sets/né 🙂/no", "image_size": [32, 32]}
     cfg = tiny(lr_g=1e-5, lr_d=1, image_size=[32, 32])
     with pytest.raises(KeyboardInterrupt):
-        distributed.launch(cfg, faces._replace(loaded=given), tmp_path / "2024-01-01", 2, 2, False)
+        parallel_launch.launch(cfg, faces._replace(loaded=given), tmp_path / "2024-01-01", 2, 2, False)
     assert read == [{"train": cfg, "data": given, "folder": str(tmp_path / "2024-01-01"), "accumulate": 2, "resume": False, "inception": ""}]
 
 

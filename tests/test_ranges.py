@@ -12,13 +12,16 @@ import yaml
 from PIL import Image
 from tiffs import write_tiff
 
-from ganlib import InputError, decode, doctor
-from ganlib.checks import check_ranges, look_at
-from ganlib.data import load_domains
-from ganlib.decode import decode_image, examine_file
+from ganlib import InputError
+from ganlib.data import decode as data_decode
+from ganlib.data.decode import decode_image, examine_file
+from ganlib.data.domains import load_domains
+from ganlib.data.ranges import find_range
+from ganlib.data.sources import MANIFEST
+from ganlib.doctor import __main__ as doctor_command
+from ganlib.doctor.checks import check_ranges, look_at
+from ganlib.doctor.examine import examine as doctor_examine
 from ganlib.faces import draw_faces
-from ganlib.ranges import find_range
-from ganlib.sources import MANIFEST
 
 FACES = [face[..., 1] / 255 for face in draw_faces("selfie", 12, 24)[0]]  # grey, 0 to 1
 GREY = np.stack([np.round(255 * face) for face in FACES])
@@ -339,8 +342,8 @@ def test_8_bit_files_and_all_of_16_bits_are_what_they_were(tmp_path):
 @pytest.fixture
 def small_memory(tmp_path, monkeypatch):
     """Everything goes to a cache on disk; returns the cache's folder."""
-    monkeypatch.setattr(decode, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 1000)
+    monkeypatch.setattr("ganlib.data.decode.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 1000)
     return tmp_path / "cache"
 
 
@@ -356,7 +359,7 @@ def test_cache_knows_the_range(tmp_path, small_memory, monkeypatch):
     }
     assert again.fingerprint == first.fingerprint and len(kept) == 2
     assert sorted(part["ranges"]["a"] for part in kept.values()) == [[0, 1000], [0, 4095]]
-    monkeypatch.setattr(decode, "decode_image", None)  # from here on nothing can be decoded
+    monkeypatch.setattr("ganlib.data.decode.decode_image", None)  # from here on nothing can be decoded
     again = load_domains(tmp_path / "set", 24)
     assert again.fingerprint == first.fingerprint and again.value_ranges == first.value_ranges == {
         "a": (0, 4095)
@@ -374,11 +377,11 @@ def test_cache_from_before_there_were_ranges_serves_8_bit_files_alone(
         (folder / "cache.json").write_text(
             json.dumps({key: kept[key] for key in kept if key != "ranges"})
         )
-        decoded, real_decode = [], decode.decode_image
-        monkeypatch.setattr(decode, "decode_image", lambda *a: decoded.append(a) or real_decode(*a))
+        decoded, real_decode = [], data_decode.decode_image
+        monkeypatch.setattr("ganlib.data.decode.decode_image", lambda *a: decoded.append(a) or real_decode(*a))
         assert load_domains(tmp_path / name, 24).fingerprint == before.fingerprint
         assert bool(decoded) == (name == "12")
-        monkeypatch.setattr(decode, "decode_image", real_decode)
+        monkeypatch.setattr("ganlib.data.decode.decode_image", real_decode)
 
 
 def findings(images):
@@ -388,7 +391,7 @@ def findings(images):
 def test_doctor_names_the_range_and_what_makes_it_doubtful(tmp_path, capsys):
     mixed = iter([whole(4095)] * 8 + [bmp] * 2 + [real(4095)] * 2)
     make(tmp_path, whole(4095), lambda face: next(mixed)(face))
-    assert doctor.main([str(tmp_path), "--no-cost", "--image-size", "24", "--json"]) == 1
+    assert doctor_command.main([str(tmp_path), "--no-cost", "--image-size", "24", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     a, b = [f for f in told["findings"] if f["check"] == "value_range"][::-1]  # warnings come first
     assert a["level"] == "note" and a["text"].startswith(
@@ -414,21 +417,20 @@ def test_doctor_takes_a_range(tmp_path, capsys, monkeypatch):
     make(tmp_path, whole(4095))
     seen = []
     monkeypatch.setattr(
-        doctor,
-        "examine",
+        "ganlib.doctor.__main__.examine",
         lambda images: (
             seen.append(images.value_ranges)
-            or doctor.Diagnosis(None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0})
+            or doctor_examine.Diagnosis(None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0})
         ),
     )
-    assert doctor.main(
+    assert doctor_command.main(
         [str(tmp_path), "--no-cost", "--value-range", "-1", "8190"]
     ) == 0 and seen == [{"a": (-1, 8190)}]
     assert (
         "a: values -1 to 8190 are black to white in its 12 files of more than 8 bits"
         in capsys.readouterr().out
     )
-    assert doctor.main([str(tmp_path), "--no-cost", "--value-range", "5", "1"]) == 2
+    assert doctor_command.main([str(tmp_path), "--no-cost", "--value-range", "5", "1"]) == 2
     assert capsys.readouterr().err.startswith("value_range [5.0, 1.0]: expected")
 
 

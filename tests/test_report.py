@@ -12,14 +12,16 @@ import nbformat
 import pytest
 import yaml
 
-from ganlib import report
-from ganlib.report import main
+from ganlib import errors
+from ganlib.report import runner as report_runner
+from ganlib.report import settings as report_settings
+from ganlib.report.__main__ import main
 
 FINE = """# %% A page
 value = 3
 word = "one"
 # --
-from ganlib.progress import Progress
+from ganlib.show.progress import Progress
 with Progress("a training", 10, "run") as progress:
     progress.update(7)
     import time; time.sleep(1.2)
@@ -50,7 +52,7 @@ def bench(tmp_path, monkeypatch):
                                             + [nbformat.v4.new_code_cell(cell) for cell in cells],
                                             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
         nbformat.write(notebook, tmp_path / f"{name}.ipynb")
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("ganlib.report.settings.NOTEBOOKS", tmp_path)
 
     def settings(**content):
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
@@ -73,14 +75,14 @@ def test_report_of_notebooks_is_one_page_that_needs_nothing_else(bench, tmp_path
 def test_text_of_a_parameter_is_taken_as_it_is(bench):
     path = Path(bench(notebooks=["01_fine"])[0])
     for text in ("no", "my set #1.zip", "[x", "5"):
-        assert report.plan(path, {"word": text})[0]["parameters"]["word"] == text
+        assert report_settings.plan(path, {"word": text})[0]["parameters"]["word"] == text
 
 
 def test_notebook_broken_off_while_it_was_written_is_still_reported(bench, tmp_path, monkeypatch):
     def broken(source, target, *rest, **more):
         Path(target).write_text('{"cells": [')
         raise OSError(5, "Input/output error")
-    monkeypatch.setattr(report.papermill, "execute_notebook", broken)
+    monkeypatch.setattr(report_runner.papermill, "execute_notebook", broken)
     assert main(bench(notebooks=["01_fine"])) == 1
     page = (tmp_path / "out/report.html").read_text()
     assert "This notebook failed: OSError: [Errno 5] Input/output error" in page and "A page</h1>" in page
@@ -133,11 +135,11 @@ def test_folder_that_cannot_be_written_is_named(bench, tmp_path, capsys):
 
 
 def folder(path, *pairs):
-    return report.name_folder(Path(path), dict(pairs))
+    return report_settings.name_folder(Path(path), dict(pairs))
 
 
 def test_folder_of_a_report_is_readable_where_that_tells_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "SETTINGS", tmp_path)
+    monkeypatch.setattr("ganlib.report.settings.SETTINGS", tmp_path)
     quick = tmp_path / "quick.yaml"
     assert folder(quick) == "quick" and folder(quick, ("steps", "500")) == "quick-steps-500"
     assert folder(quick, ("steps", "500"), ("seed", "-1"), ("lr", "5e-4")) == "quick-lr-5e-4-seed--1-steps-500"
@@ -148,7 +150,7 @@ def test_folder_of_a_report_is_readable_where_that_tells_all(tmp_path, monkeypat
 
 
 def test_folder_tells_all_values_settings_and_places_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "SETTINGS", tmp_path)
+    monkeypatch.setattr("ganlib.report.settings.SETTINGS", tmp_path)
     quick, values = tmp_path / "quick.yaml", ["default", "Default", "a/b", "c/b", "a b", "a_b", "a?b", "_a_b", "é", "e\u0301", "", "..", "1-b-2", "1.",
                                               "x" * 60, "x" * 61, "x" * 62, "x" * 60 + "y", "[0, 1]", "[0,1]", "~/b"]
     names = [folder(quick, ("recipe", value)) for value in values]
@@ -164,7 +166,7 @@ def test_folder_tells_all_values_settings_and_places_apart(tmp_path, monkeypatch
 
 
 def test_report_of_other_values_does_not_replace_one(bench, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(report.papermill, "execute_notebook", lambda source, target, *_, **more: Path(target).write_bytes(Path(source).read_bytes()))
+    monkeypatch.setattr(report_runner.papermill, "execute_notebook", lambda source, target, *_, **more: Path(target).write_bytes(Path(source).read_bytes()))
     arguments = bench(notebooks=["01_fine"])
     assert main(arguments + ["-p", "value", "5"]) == 0
     assert main(arguments + ["-p", "value", "5"]) == 0      # the same once more
@@ -217,8 +219,8 @@ def wait_for(condition, seconds=30):
 def started_on_bench(folder, arguments):
     # a job in the background starts with SIGINT ignored, and then Python leaves it so
     return [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            f"import sys; from pathlib import Path; from ganlib import report; report.NOTEBOOKS = Path({str(folder)!r}); "
-            "from ganlib.command import call; " f"report.leave(call(lambda: report.main({arguments!r})))"]
+            f"import sys; from pathlib import Path; from ganlib.report import __main__ as report, settings; settings.NOTEBOOKS = Path({str(folder)!r}); "
+            "from ganlib.system.command import call; " f"report.leave(call(lambda: report.main({arguments!r})))"]
 
 
 def test_numbers_in_short_form_are_numbers(bench, tmp_path):
@@ -226,9 +228,9 @@ def test_numbers_in_short_form_are_numbers(bench, tmp_path):
     notebook.cells[1].source += "\nlr = 0.5"
     nbformat.write(notebook, tmp_path / "01_fine.ipynb")
     path = Path(bench(notebooks=["01_fine"])[0])
-    assert report.plan(path, {"lr": "5e-4"})[0]["parameters"]["lr"] == 5e-4
-    with pytest.raises(report.InputError, match="lr 'fast': expected a number"):
-        report.plan(path, {"lr": "fast"})
+    assert report_settings.plan(path, {"lr": "5e-4"})[0]["parameters"]["lr"] == 5e-4
+    with pytest.raises(errors.InputError, match="lr 'fast': expected a number"):
+        report_settings.plan(path, {"lr": "fast"})
 
 
 def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):

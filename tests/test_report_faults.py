@@ -20,9 +20,13 @@ import yaml
 from PIL import Image
 from test_report import started_on_bench, wait_for
 
-from ganlib import files, report, steps
-from ganlib.render import render
-from ganlib.report import main
+from ganlib.data import sources as data_sources
+from ganlib.report import page as report_page
+from ganlib.report import runner as report_runner
+from ganlib.report.__main__ import main
+from ganlib.report.page import render
+from ganlib.show import progress as show_progress
+from ganlib.system import files as system_files
 
 EVIL = "<img src=x onerror=alert(1)>"
 FOUL = "'\"><img src=x onerror=document.title='fired'>.png"
@@ -44,8 +48,8 @@ def bench(tmp_path, monkeypatch):
     (tmp_path / "package/code.py").write_text("pass")
     for name in ("one", "two", "three"):
         write_notebook(tmp_path, name, "print(steps)")
-    monkeypatch.setattr(report, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(steps, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr("ganlib.report.settings.NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("ganlib.report.stale.PACKAGE", tmp_path / "package")
 
     def settings(*notebooks, **common):
         content = {"notebooks": list(notebooks or ("one", "two", "three")), "common": common}
@@ -66,7 +70,7 @@ def quick(monkeypatch):
         notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text=f"output {len(calls)} of {name}")]
         nbformat.write(notebook, target)
         hooks.get(name, lambda: None)()
-    monkeypatch.setattr(report.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(report_runner.papermill, "execute_notebook", execute)
     hooks["calls"] = calls
     return hooks
 
@@ -112,7 +116,7 @@ def test_resume_runs_again_what_failed_and_what_lost_its_run(bench, quick, tmp_p
 
     def train():
         (tmp_path / "a-run").mkdir(exist_ok=True)
-        with open(os.environ[report.FEED], "a") as feed:
+        with open(os.environ[show_progress.FEED], "a") as feed:
             print(json.dumps({"folder": str(tmp_path / "a-run"), "step": 1, "steps": 1}), file=feed)
         (tmp_path / "a-run/metrics.json").write_text("{")      # that one is damaged is no reason to render nothing
     quick |= {"two": fail, "one": train}
@@ -134,7 +138,7 @@ def test_resume_notices_changed_data_but_not_the_manifest_that_a_notebook_writes
     pack = lambda: kind == "zip" and shutil.make_archive(data, "zip", data)    # noqa: E731
     pack()
     path = data if kind == "folder" else data.with_suffix(".zip")
-    manifest = path / steps.MANIFEST if kind == "folder" else Path(f"{path}.{steps.MANIFEST}")
+    manifest = path / data_sources.MANIFEST if kind == "folder" else Path(f"{path}.{data_sources.MANIFEST}")
     quick["one"] = lambda: manifest.write_text("split")
     arguments = bench("one", "two", data=str(path))
     assert main(arguments) == 0
@@ -165,13 +169,13 @@ def stop_now():
 
 
 def test_interrupt_keeps_what_has_ended_and_a_whole_report(bench, quick, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(report, "PATIENCE", 0.2)
-    monkeypatch.setattr(report.psutil.Process, "children", lambda self, recursive=False: [])     # and not those of the test itself
+    monkeypatch.setattr("ganlib.report.runner.PATIENCE", 0.2)
+    monkeypatch.setattr(report_runner.psutil.Process, "children", lambda self, recursive=False: [])     # and not those of the test itself
     out = tmp_path / "out"
     quick["two"] = stop_now
     assert main(bench()) == 143
     page = (out / "report.html").read_text()
-    assert report.INCOMPLETE in page and "This report is incomplete: it was interrupted when 1 of 3 notebooks had ended" in page
+    assert report_page.INCOMPLETE in page and "This report is incomplete: it was interrupted when 1 of 3 notebooks had ended" in page
     assert "output 1 of one" in page and "output 2 of two" in page and "This notebook was interrupted while it ran" in page
     assert "This notebook has not been run: interrupted before its turn" in page and "Page three</h1>" in page
     assert page.count('<span class="failed">') == 2 and '<span class="failed">not run' in page and '<span class="failed">interrupted' in page
@@ -285,7 +289,7 @@ def test_full_disk_is_told_in_one_line_with_the_path(bench, quick, tmp_path, cap
     if what == "one.ipynb":
         quick["one"] = full
     real = os.fsync
-    monkeypatch.setattr(files.os, "fsync", lambda file: full() if what in os.readlink(f"/proc/self/fd/{getattr(file, 'fileno', lambda: file)()}") else real(file))
+    monkeypatch.setattr(system_files.os, "fsync", lambda file: full() if what in os.readlink(f"/proc/self/fd/{getattr(file, 'fileno', lambda: file)()}") else real(file))
     capsys.readouterr()
     assert main(bench("one")) == 2
     error = capsys.readouterr().err

@@ -23,17 +23,24 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib import ROOT, InputError, decode, inception, probe, sources
-from ganlib.checkpoint import Damaged, read_state, write_state
-from ganlib.compare import gather
-from ganlib.config import claim_run_folder, load_config, parse_yaml, read_job, read_json
-from ganlib.data import load_domains
-from ganlib.decode import decode_image
-from ganlib.grid import connect
-from ganlib.nets import build_ema, build_nets, pack_weights
-from ganlib.report import plan
-from ganlib.runs import FILES, load_run, save_weights
-from ganlib.splits import read_manifest
+from ganlib import ROOT, InputError
+from ganlib.compare.tables import gather
+from ganlib.data import decode as data_decode
+from ganlib.data import sources as data_sources
+from ganlib.data.decode import decode_image
+from ganlib.data.domains import load_domains
+from ganlib.data.splits import read_manifest
+from ganlib.evaluate import inception as evaluate_inception
+from ganlib.evaluate import probe as evaluate_probe
+from ganlib.models.build import build_nets, pack_weights
+from ganlib.models.ema import build_ema
+from ganlib.parallel.many_runs import connect
+from ganlib.report.settings import plan
+from ganlib.runs.checkpoint import Damaged, read_state, write_state
+from ganlib.runs.finished import load_run
+from ganlib.runs.folder import FILES, claim_run_folder, load_config, read_json, save_weights
+from ganlib.runs.job import read_job
+from ganlib.system.values import parse_yaml
 
 
 class Payload:
@@ -109,20 +116,20 @@ def test_no_pickle_from_outside_is_executed(run_folder, tmp_path, marker, kind, 
 
     path = tmp_path / "pt_inception.pth"
     path.write_bytes(content)
-    monkeypatch.setattr(inception, "HASH", inception.hashlib.sha256(content).hexdigest()[:8])     # as one might find with some patience
-    refused(lambda: inception.find_inception(str(path)), path)
+    monkeypatch.setattr("ganlib.evaluate.inception.HASH", evaluate_inception.hashlib.sha256(content).hexdigest()[:8])     # as one might find with some patience
+    refused(lambda: evaluate_inception.find_inception(str(path)), path)
 
-    kept = [probe.CACHE / f"probe-{probe.VERSION}-attributes-{faces.fingerprint[:16]}.pt"]
-    monkeypatch.setattr(probe, "CACHE", tmp_path)
+    kept = [evaluate_probe.CACHE / f"probe-{evaluate_probe.VERSION}-attributes-{faces.fingerprint[:16]}.pt"]
+    monkeypatch.setattr("ganlib.evaluate.probe.CACHE", tmp_path)
     (tmp_path / kept[0].name).write_bytes(content)
-    monkeypatch.setattr(probe, "train_probe", lambda images: 1 / 0)
+    monkeypatch.setattr("ganlib.evaluate.probe.train_probe", lambda images: 1 / 0)
     with pytest.raises(ZeroDivisionError):      # it would be trained anew
-        probe.find_probe(faces)
+        evaluate_probe.find_probe(faces)
 
 
 def checkpoint_of(content):
     """A checkpoint with a right checksum around a file of torch that is not one."""
-    return f"ganlib checkpoint 1 {inception.hashlib.sha256(content).hexdigest()} {len(content)}\n".encode() + content
+    return f"ganlib checkpoint 1 {evaluate_inception.hashlib.sha256(content).hexdigest()} {len(content)}\n".encode() + content
 
 
 def test_checkpoint_of_the_test_above_is_in_the_form_of_checkpoints(tmp_path):
@@ -327,7 +334,7 @@ def test_encrypted_members_and_unknown_methods_are_told(small, tmp_path):
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_zip_bomb_is_not_unpacked_beyond_the_limit(small, tmp_path, method, monkeypatch):
-    monkeypatch.setattr(sources, "MAX_BYTES", 10**6)
+    monkeypatch.setattr("ganlib.data.sources.MAX_BYTES", 10**6)
     path = zipped(small, tmp_path / "set.zip", [("trainA/bomb.png", bytes(30 * 10**6))], method)
     assert path.stat().st_size < 100_000
     assert dict(load_domains(path, 24).skipped.values) == {"trainA/bomb.png": "30,000,000 bytes, more than the 1,000,000 that are read"}
@@ -336,7 +343,7 @@ def test_zip_bomb_is_not_unpacked_beyond_the_limit(small, tmp_path, method, monk
     at = content.rindex(b"trainA/bomb.png") - 46 + 24
     content[at:at + 4] = (1000).to_bytes(4, "little")       # it says: 1,000 bytes
     path.write_bytes(content)
-    source = sources.open_source(path)
+    source = data_sources.open_source(path)
     with pytest.raises(zipfile.BadZipFile):
         source.read("trainA/bomb.png")
     assert set(load_domains(path, 24).skipped.file) == {"trainA/bomb.png"}
@@ -380,7 +387,7 @@ def test_only_pictures_of_known_formats_are_opened(small, marker):
         (small / "trainA" / name).write_bytes(content)
     data = load_domains(small, 24, strict=False)
     assert set(data.skipped.file) == {f"trainA/{name}" for name in planted} and len(data.train.a) == 3
-    assert not {"EPS", "PSD", "PDF", "FPX", "WMF", "MIC", "ICNS"} & set(decode.FORMATS)
+    assert not {"EPS", "PSD", "PDF", "FPX", "WMF", "MIC", "ICNS"} & set(data_decode.FORMATS)
 
 
 def test_texts_in_a_png_that_blow_up_are_not_unpacked():
@@ -406,8 +413,8 @@ def test_manifest_and_data_that_are_pipes_are_not_waited_for(small, tmp_path):
 
 
 def test_cache_that_points_elsewhere_or_is_none_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, "CACHE", tmp_path / "cache")
-    cache = decode.Cache(SimpleNamespace(name="set", files={}), [], [], (2, 2))
+    monkeypatch.setattr("ganlib.data.decode.CACHE", tmp_path / "cache")
+    cache = data_decode.Cache(SimpleNamespace(name="set", files={}), [], [], (2, 2))
     cache.folder.mkdir(parents=True)
     (tmp_path / "secret").write_bytes(bytes(range(12)))
     for content in ("[" * 100_000, "[]", '{"arrays": []}', '{"arrays": {"A": ["x", []]}, "facts": {}, "notes": [], "digests": {}}', json.dumps(
@@ -428,7 +435,7 @@ def test_script_in_a_data_set_of_the_hub_is_not_run_and_files_it_points_to_are_b
     rows = datasets.Dataset.from_dict({name: [{"bytes": None, "path": path} for path in paths] for name in "ab"}, features=cell)
     table = rows.cast(datasets.Features({name: datasets.Image(decode=False) for name in "ab"}))
     monkeypatch.setattr(datasets, "load_dataset", lambda name: {"train": table})      # saved, it would have been asked for the files' sizes
-    source = sources.open_source("hf:somebody/points")
+    source = data_sources.open_source("hf:somebody/points")
     for name in source.files:
         with pytest.raises(ValueError, match="no image in this row"):
             source.read(name)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from ganlib import ROOT
-from ganlib.files import NOTEBOOKS, SETTINGS
+from ganlib.system.files import NOTEBOOKS, SETTINGS
 
 CALLED = {"PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython"}      # packages that are imported by another name
 UNIMPORTED = {"jupyterlab", "ipykernel", "nbval"}                       # started by their commands
@@ -98,9 +98,10 @@ def test_every_package_is_installed_with_the_project():
 
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 PLAN = """import json
-from ganlib import files, report, surroundings
+from ganlib.report import settings
+from ganlib.system import files, surroundings
 known = sorted(path.stem for path in files.SETTINGS.glob("*.yaml"))
-planned = [[entry["notebook"].stem for entry in report.plan(report.find_settings(name), {})] for name in known]
+planned = [[entry["notebook"].stem for entry in settings.plan(settings.find_settings(name), {})] for name in known]
 print(json.dumps([files.__file__, str(files.ROOT), known, planned, (surroundings.JUPYTER / "kernels/python3/kernel.json").is_file(), len(list(files.SETTINGS.glob("speed/*.json")))]))"""
 
 
@@ -147,7 +148,7 @@ def test_python_that_cannot_be_used_is_told_in_one_line(tmp_path, script, messag
 
 
 def test_importing_ganlib_prints_and_creates_nothing(tmp_path):
-    done = subprocess.run([sys.executable, "-c", "import ganlib, ganlib.data, ganlib.train, ganlib.plots, ganlib.report"], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-c", "import ganlib, ganlib.data.domains, ganlib.train, ganlib.show.plots, ganlib.report.runner"], cwd=tmp_path,
                           capture_output=True, text=True, env=os.environ | {"MPLCONFIGDIR": str(tmp_path / "mpl")})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert {p.name for p in tmp_path.iterdir()} <= {"mpl"}

@@ -3,10 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+import simulate_differences as simulation
 from scipy import stats
 
-import simulate_differences as simulation
-from ganlib.significance import HEADLINE, conclude, differences, even_out, holm, plan_comparisons, smallest_error, welch
+from ganlib.compare.significance import (
+    HEADLINE,
+    conclude,
+    differences,
+    even_out,
+    holm,
+    plan_comparisons,
+    smallest_error,
+    welch,
+)
 
 
 def scores(one, other, error=0.02, **kid):

@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ganlib import InputError, decode
-from ganlib.data import load_domains, load_truth
-from ganlib.faces import draw_counterparts, draw_faces
-from ganlib.sources import MANIFEST, group_files
-from ganlib.splits import SPLITS, fingerprints, near_duplicates
+from ganlib import InputError
+from ganlib.data import decode as data_decode
+from ganlib.data.domains import load_domains, load_truth
+from ganlib.data.sources import MANIFEST, group_files
+from ganlib.data.splits import fingerprints, near_duplicates
+from ganlib.faces import SPLITS, draw_counterparts, draw_faces
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_flat_folder_is_split_once_with_copies_on_one_side(flat):
     assert again.fingerprint == data.fingerprint and splits_of(again) == split
     for s in SPLITS:    # the tensors are in the order of the files
         rows = data.files[(data.files.split == s) & (data.files.domain == "selfie")]
-        expected = [decode.decode_image((flat / f).read_bytes(), (32, 32))[0] for f in rows.file]
+        expected = [data_decode.decode_image((flat / f).read_bytes(), (32, 32))[0] for f in rows.file]
         assert np.array_equal(getattr(data, s).b, expected)
 
 
@@ -128,7 +129,7 @@ def test_flat_zip_has_its_manifest_beside_it(flat, tmp_path):
 def test_folder_that_cannot_take_a_manifest_is_used_all_the_same(flat, monkeypatch):
     def refuse(path, content):
         raise PermissionError(13, "Permission denied", str(path))
-    monkeypatch.setattr("ganlib.splits.write_atomic", refuse)
+    monkeypatch.setattr("ganlib.data.splits.write_atomic", refuse)
     data = load_domains(flat, 32)
     assert any("could not be written" in note for note in data.notes) and load_domains(flat, 32).fingerprint == data.fingerprint
 
@@ -256,19 +257,19 @@ def test_domains_beside_the_folder_of_their_test_are_refused(flat):
 @pytest.fixture
 def small_memory(tmp_path, monkeypatch):
     """Anything over 50 kB goes to a cache on disk; returns the cache's folder."""
-    monkeypatch.setattr(decode, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    monkeypatch.setattr("ganlib.data.decode.CACHE", tmp_path / "cache")
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 50_000)
     return tmp_path / "cache"
 
 
 def test_large_data_set_is_decoded_once_and_mapped(flat, small_memory, monkeypatch):
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 10**9)
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 10**9)
     plain = load_domains(flat, 32)
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 50_000)
     (flat / MANIFEST).unlink()      # so that splitting and reordering run on disk
     (flat / "anime/bad.png").write_bytes(b"no image")
     first = load_domains(flat, 32)
-    monkeypatch.setattr(decode, "decode_image", None)       # from here on nothing can be decoded
+    monkeypatch.setattr("ganlib.data.decode.decode_image", None)       # from here on nothing can be decoded
     second = load_domains(flat, 32)
     for data in (first, second):
         assert data.fingerprint == plain.fingerprint and torch.equal(data.val.b, plain.val.b)
@@ -305,11 +306,11 @@ def test_cache_knows_when_a_file_or_the_size_changed(flat, small_memory):
 
 def test_cache_at_the_limit_and_of_what_the_doctor_looked_at(flat, small_memory, monkeypatch):
     (flat / "anime/bad.png").write_bytes(b"no image")
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 73 * 3 * 32 * 32)    # 73 can be read, 74 are there
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 73 * 3 * 32 * 32)    # 73 can be read, 74 are there
     data = load_domains(flat, 32)
     (flat / MANIFEST).unlink()
     assert load_domains(flat, 32, strict=False).fingerprint == data.fingerprint
-    monkeypatch.setattr(decode, "decode_image", None)
+    monkeypatch.setattr("ganlib.data.decode.decode_image", None)
     assert load_domains(flat, 32).fingerprint == data.fingerprint and (flat / MANIFEST).exists()    # training does not decode again
     assert load_domains(flat, 32).fingerprint == data.fingerprint
 
@@ -329,13 +330,13 @@ def test_damaged_cache_is_made_anew(flat, small_memory, spoil, monkeypatch):
     spoil(next(small_memory.iterdir()))
     assert load_domains(flat, 32).fingerprint == before.fingerprint
     assert [len(list(folder.iterdir())) for folder in small_memory.iterdir()] == [3]
-    monkeypatch.setattr(decode, "decode_image", None)       # it is whole again
+    monkeypatch.setattr("ganlib.data.decode.decode_image", None)       # it is whole again
     assert load_domains(flat, 32).fingerprint == before.fingerprint
 
 
 def test_cache_of_another_version_is_not_read(flat, small_memory, monkeypatch):
     load_domains(flat, 32)
-    monkeypatch.setattr(decode, "VERSION", decode.VERSION + 1)
+    monkeypatch.setattr("ganlib.data.decode.VERSION", data_decode.VERSION + 1)
     load_domains(flat, 32)
     assert len(list(small_memory.iterdir())) == 2
 
@@ -343,13 +344,13 @@ def test_cache_of_another_version_is_not_read(flat, small_memory, monkeypatch):
 def test_interrupted_or_failed_reading_leaves_no_cache(flat, small_memory, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr("ganlib.reading.settle", stop)
+    monkeypatch.setattr("ganlib.data.reading.settle", stop)
     with pytest.raises(KeyboardInterrupt):
         load_domains(flat, 32)
     assert list(small_memory.iterdir()) == []
     monkeypatch.undo()
-    monkeypatch.setattr(decode, "CACHE", small_memory)
-    monkeypatch.setattr(decode, "CACHE_ABOVE", 50_000)
+    monkeypatch.setattr("ganlib.data.decode.CACHE", small_memory)
+    monkeypatch.setattr("ganlib.data.decode.CACHE_ABOVE", 50_000)
     (small_memory / ".dead.999999999.part").mkdir()
 
     def full(*_):
@@ -472,7 +473,7 @@ def test_truth_is_for_scoring_only(faces, flat):
     assert not any(torch.equal(side, part) for split in reachable if isinstance(split, tuple) for side in split
                    if isinstance(side, torch.Tensor) and side.shape == truth.a.shape for part in truth)
     training = ("train.py", "losses.py", "pool.py", "config.py")
-    assert not any(word in (Path(decode.__file__).parent / f).read_text() for f in training for word in ("load_truth", "counterparts"))
+    assert not any(word in (Path(data_decode.__file__).parent / f).read_text() for f in training for word in ("load_truth", "counterparts"))
 
 
 def test_cache_is_json_beside_plain_arrays(flat, small_memory):

@@ -14,14 +14,20 @@ import pytest
 import torch
 from torch import nn
 
-from ganlib import checkpoint, distributed, runs, timing, train
-from ganlib.cost import count_flops, formula_flops
-from ganlib.files import InputError
+from ganlib import fast_step, loop, optim, train
+from ganlib.bench import timing as bench_timing
+from ganlib.bench.flops import count_flops, formula_flops
+from ganlib.errors import InputError
+from ganlib.models.build import build_nets
 from ganlib.models.common import InstanceNorm, ReflectionPad
+from ganlib.models.plain import plain_copy
 from ganlib.models.vit import attend
-from ganlib.nets import build_nets
-from ganlib.pool import ImagePool
-from ganlib.reference import PlainPool, plain_copy, reference_step
+from ganlib.parallel import launch as parallel_launch
+from ganlib.pool import ImagePool, PlainPool
+from ganlib.runs import checkpoint as runs_checkpoint
+from ganlib.runs import folder as runs_folder
+from ganlib.runs import log as runs_log
+from ganlib.step import reference_step
 
 ARCHS = pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("cyclegan", "seed"), ("uvcgan", "default"), ("uvcgan", "seed")])
 
@@ -35,7 +41,7 @@ def both(cfg):
             if name.endswith("rezero"):
                 p.data.fill_(0.5)       # else attention would add nothing and get no gradient
     plain = plain_copy(nets)
-    opts = train.build_optimizers(nets, cfg)[0]
+    opts = optim.build_optimizers(nets, cfg)[0]
     plain_opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=opt.defaults["lr"], betas=opt.defaults["betas"], foreach=False)
                   for opt, pair in zip(opts, (plain[:2], plain[2:]))]
     return (nets, opts, [ImagePool(cfg.pool_size, s) for s in (0, 1)]), (plain, plain_opts, [PlainPool(cfg.pool_size, s) for s in (0, 1)])
@@ -60,7 +66,7 @@ def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts, layout, dtype):
             net.to(memory_format=layout)
         for opt in (*opts, *plain_opts):
             opt.step = lambda: None         # the discriminators' gradients are to be of the same weights
-        losses = train.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
+        losses = fast_step.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
         expected = reference_step(plain, plain_opts, plain_pools, *batch(4), cfg)
     finally:
         torch.set_default_dtype(torch.float32)
@@ -87,14 +93,14 @@ def test_loss_without_a_weight_is_not_computed_in_either_step(tiny, arch, lambda
             net.double()
         for net in side[:2]:
             net.register_forward_hook(lambda _, inputs, __, name=name: seen.update({name: seen.get(name, 0) + len(inputs[0])}))
-    opts = train.build_optimizers(nets, cfg)[0]
-    plain_opts = [torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]) for opt in train.build_optimizers(plain, cfg)[0]
+    opts = optim.build_optimizers(nets, cfg)[0]
+    plain_opts = [torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]) for opt in optim.build_optimizers(plain, cfg)[0]
                   for group in opt.param_groups]
-    losses = train.train_step(nets, opts, pools, *batch(4).double(), cfg, nullcontext())
+    losses = fast_step.train_step(nets, opts, pools, *batch(4).double(), cfg, nullcontext())
     expected = reference_step(plain, plain_opts, plain_pools, *batch(4).double(), cfg)
     assert seen == {"fast": images, "plain": images}
     absent = {"cycle": not lambda_cycle, "idt": not lambda_cycle or not lambda_idt}
-    assert set(losses) == set(expected) == {name for name in (*train.LOSSES, *train.GRADS) if not absent.get(name)}
+    assert set(losses) == set(expected) == {name for name in (*runs_log.LOSSES, *runs_log.GRADS) if not absent.get(name)}
     for name in losses:
         torch.testing.assert_close(losses[name], expected[name], rtol=1e-9, atol=0)
     for net, other in zip(nets, plain):
@@ -106,7 +112,7 @@ def test_floating_point_operations_are_those_of_what_is_computed(tiny):
     for weights in ({}, {"lambda_idt": 0.0}, {"lambda_cycle": 0.0}):
         cfg = tiny(ngf=8, **weights)
         assert formula_flops(cfg) == count_flops(cfg)
-        assert timing.check(cfg, torch.device("cpu")) < 1e-4
+        assert bench_timing.check(cfg, torch.device("cpu")) < 1e-4
 
 
 def distance(weights, others):
@@ -126,7 +132,7 @@ def test_weights_are_the_same_after_20_steps(tiny, arch, recipe, dtype):
         shaken, start = both(cfg)[1], [p.detach().clone() for net in plain[0] for p in net.parameters()]
         for step in range(20):
             real = batch(2, seed=step)
-            train.train_step(*fast, *real, cfg, nullcontext())
+            fast_step.train_step(*fast, *real, cfg, nullcontext())
             reference_step(*plain, *real, cfg)
             if dtype == torch.float32:
                 reference_step(*shaken, *real * (1 + 1e-7), cfg)
@@ -169,23 +175,23 @@ def test_pool_of_tensors_is_the_list(size):
 
 
 def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
-    whole, pieces = [train.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
+    whole, pieces = [loop.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
     for name, value in whole.metrics["test"].items():
         assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3, abs=2e-4), name    # some are 0.04: Adam enlarges rounding
     assert 0 < pieces.metrics["memory_mib"] < whole.metrics["memory_mib"]
     with pytest.raises(InputError, match="accumulate 3: expected whole numbers that together divide the batch of 4 pairs"):
-        train.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
+        loop.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
 
 
 def test_out_of_memory_says_what_to_set(faces, tiny, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr(train, "train_step", full)
+    monkeypatch.setattr("ganlib.loop.train_step", full)
     with pytest.raises(InputError, match="out of memory: cyclegan at 32x32, ngf 4, 4 pairs at a time; set accumulate to 2"):
-        train.fit(tiny(batch_size=4), faces, tmp_path / "run")
+        loop.fit(tiny(batch_size=4), faces, tmp_path / "run")
     with pytest.raises(InputError, match="1 pairs at a time; take a smaller ngf"):
-        train.fit(tiny(batch_size=4), faces, tmp_path / "run", accumulate=4)
+        loop.fit(tiny(batch_size=4), faces, tmp_path / "run", accumulate=4)
 
 
 class Stop(Exception):
@@ -195,8 +201,8 @@ class Stop(Exception):
 @pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("uvcgan", "seed")])
 def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_path, monkeypatch, arch, recipe, capsys):
     cfg = tiny(recipe, arch=arch, steps=9, epoch_steps=2, **({"pool_size": 3} if recipe == "default" else {}))
-    whole = train.fit(cfg, faces, tmp_path / "whole")
-    step_on, calls = train.train_step, []
+    whole = loop.fit(cfg, faces, tmp_path / "whole")
+    step_on, calls = fast_step.train_step, []
 
     def stopped(*args, **kwargs):
         calls.append(1)
@@ -204,13 +210,13 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
             raise Stop
         return step_on(*args, **kwargs)
 
-    monkeypatch.setattr(train, "train_step", stopped)
+    monkeypatch.setattr("ganlib.loop.train_step", stopped)
     with pytest.raises(Stop):
-        train.fit(cfg, faces, tmp_path / "broken", checkpoint_seconds=0)
-    again = train.fit(cfg, faces, tmp_path / "broken", resume=True)
+        loop.fit(cfg, faces, tmp_path / "broken", checkpoint_seconds=0)
+    again = loop.fit(cfg, faces, tmp_path / "broken", resume=True)
     assert "going on from step 5 of 9, by checkpoint-000000005.pt" in capsys.readouterr().out
-    for name in runs.FILES:
-        ours, theirs = [runs.read_weights(tmp_path / run / name, "cpu") for run in ("whole", "broken")]
+    for name in runs_folder.FILES:
+        ours, theirs = [runs_folder.read_weights(tmp_path / run / name, "cpu") for run in ("whole", "broken")]
         assert all(torch.equal(ours[net][key], theirs[net][key]) for net in ours for key in ours[net])
     assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "broken/metrics.jsonl").read_text()
     assert again.metrics["test"] == whole.metrics["test"] and again.metrics["best_step"] == whole.metrics["best_step"]
@@ -219,7 +225,7 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
 
 def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(faces, tiny, tmp_path, monkeypatch, capsys):
     """Another number of threads adds up in another order; "auto" takes bfloat16 on a machine that has it."""
-    step_on, calls = train.train_step, []
+    step_on, calls = fast_step.train_step, []
 
     def stopped(*args, **kwargs):
         calls.append(1)
@@ -227,18 +233,18 @@ def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(f
             raise Stop
         return step_on(*args, **kwargs)
 
-    monkeypatch.setattr(train, "train_step", stopped)
+    monkeypatch.setattr("ganlib.loop.train_step", stopped)
     before = torch.get_num_threads()
     try:
         for threads, hardware in ((2, False), (2, False), (1, True)):
             torch.set_num_threads(threads)
-            monkeypatch.setattr(train, "has_bfloat16", lambda _, hardware=hardware: hardware)
+            monkeypatch.setattr("ganlib.device.has_bfloat16", lambda _, hardware=hardware: hardware)
             if threads == 2:
                 with pytest.raises(Stop):
-                    train.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+                    loop.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
                 assert "rounds otherwise" not in capsys.readouterr().out, "it goes on as it was begun"
             else:
-                run = train.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+                run = loop.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
     finally:
         torch.set_num_threads(before)
     changes = "step 3: precision float32 before, bfloat16 now; threads 2 before, 1 now"
@@ -248,7 +254,7 @@ def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(f
 
 
 def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_none(faces, tiny, tmp_path, monkeypatch, capsys):
-    cfg, validated, told = tiny(steps=6, epoch_steps=2), train.validate, []
+    cfg, validated, told = tiny(steps=6, epoch_steps=2), loop.validate, []
 
     def stopped(*args):
         told.append(1)
@@ -256,18 +262,18 @@ def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_n
             raise Stop
         return validated(*args)
 
-    monkeypatch.setattr(train, "validate", stopped)
+    monkeypatch.setattr("ganlib.loop.validate", stopped)
     with pytest.raises(Stop):
-        train.fit(cfg, faces, tmp_path)
+        loop.fit(cfg, faces, tmp_path)
     whole = (tmp_path / "metrics.jsonl.part").read_text()
     (tmp_path / "metrics.jsonl.part").write_text(whole[:50])
     with pytest.raises(InputError, match="of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-"):
-        train.fit(cfg, faces, tmp_path, resume=True)
+        loop.fit(cfg, faces, tmp_path, resume=True)
     assert "its log metrics.jsonl.part is shorter than it was, or another one" in capsys.readouterr().out
     assert (tmp_path / "metrics.jsonl.part").read_text() == whole[:50]
     with pytest.raises(Stop):
-        train.fit(cfg, faces, tmp_path, resume=False)
-    assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == ["checkpoint-000000001.pt"]
+        loop.fit(cfg, faces, tmp_path, resume=False)
+    assert [path.name for path in runs_folder.find_checkpoints(tmp_path)] == ["checkpoint-000000001.pt"]
 
 
 def job(tmp_path, cfg, **more):
@@ -289,11 +295,11 @@ def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, a
     """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the
     second step; how rounding grows from there on is shown above."""
     cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5, lr_d=9e-5)    # a number that YAML could take for a text
-    one = train.fit(cfg, faces, tmp_path / "one", accumulate=pieces)
+    one = loop.fit(cfg, faces, tmp_path / "one", accumulate=pieces)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    two = train.fit_or_load(cfg, faces, tmp_path / "two", processes=2, accumulate=accumulate)
+    two = loop.fit_or_load(cfg, faces, tmp_path / "two", processes=2, accumulate=accumulate)
     assert not any((tmp_path / "temporary").iterdir())
     assert two.metrics["processes"] == 2
     for name in ("g", "cycle", "d_a", "d_b_fake"):
@@ -311,7 +317,7 @@ def wait_for_checkpoint(folder, ranks):
     """Until a run has its first checkpoint; where the cache has no probe of these faces yet, one is trained before."""
     for _ in range(3000):
         time.sleep(0.1)
-        if checkpoint.find_checkpoints(folder) or ranks.poll() is not None:
+        if runs_folder.find_checkpoints(folder) or ranks.poll() is not None:
             break
 
 
@@ -327,7 +333,7 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
         ranks.kill()
     assert ranks.returncode != 0
     assert "error: a process of this training was lost; started again, it goes on from its last checkpoint" in said
-    assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 0
+    assert runs_checkpoint.read_state(runs_folder.find_checkpoints(tmp_path / "run")[0])["step"] > 0
 
 
 def test_processes_whose_torchrun_is_killed_end_with_a_checkpoint(tiny, tmp_path):
@@ -345,18 +351,18 @@ def test_processes_whose_torchrun_is_killed_end_with_a_checkpoint(tiny, tmp_path
             process.kill()
         said = ranks.communicate()[0]
     assert "stopped after step" in said, said
-    assert checkpoint.read_state(checkpoint.find_checkpoints(tmp_path / "run")[0])["step"] > 1
+    assert runs_checkpoint.read_state(runs_folder.find_checkpoints(tmp_path / "run")[0])["step"] > 1
 
 
 def test_process_whose_torchrun_has_ended_before_it_joins_does_not_wait_for_it(monkeypatch):
     for name in ("RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"):
         monkeypatch.setenv(name, "0")
-    monkeypatch.setattr(distributed, "PARENT", 1 + os.getppid())
-    monkeypatch.setattr(distributed, "end_with_parent", lambda: None)
+    monkeypatch.setattr("ganlib.parallel.launch.PARENT", 1 + os.getppid())
+    monkeypatch.setattr("ganlib.parallel.launch.end_with_parent", lambda: None)
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with pytest.raises(distributed.ProcessLost, match="torchrun has ended"):
-            distributed.join_processes()
+        with pytest.raises(parallel_launch.ProcessLost, match="torchrun has ended"):
+            parallel_launch.join_processes()
     finally:
         signal.signal(signal.SIGTERM, handler)
 
@@ -371,7 +377,7 @@ def alive(process):
 
 def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_path):
     with pytest.raises(InputError, match="expected whole numbers that together divide the batch of 3"):
-        train.fit_or_load(tiny(batch_size=3), faces, tmp_path, processes=2)
+        loop.fit_or_load(tiny(batch_size=3), faces, tmp_path, processes=2)
 
 
 def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys):

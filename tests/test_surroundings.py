@@ -14,11 +14,12 @@ from jupyter_client.kernelspec import KernelSpecManager
 from PIL import Image
 from test_report import started_on_bench
 
-from ganlib import ROOT, surroundings
+from ganlib import ROOT
+from ganlib.system import surroundings as system_surroundings
 
 DRAW = """import os
 os.environ["MPLBACKEND"] = "TkAgg"    # as kernels have it that a report does not start
-from ganlib.plots import show_inline
+from ganlib.show.plots import show_inline
 import matplotlib.pyplot as plt
 import sys
 show_inline(quality=70)
@@ -58,9 +59,9 @@ def test_own_kernel_is_before_all_others(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     assert KernelSpecManager().get_kernel_spec("python3").argv == ["/bin/false"]
     for _ in range(2):
-        surroundings.prefer_own_kernel()
+        system_surroundings.prefer_own_kernel()
         assert KernelSpecManager().get_kernel_spec("python3").argv[:3] == ["python", "-m", "ipykernel_launcher"]
-        assert os.environ["JUPYTER_PATH"].split(os.pathsep) == [str(surroundings.JUPYTER), str(tmp_path)]
+        assert os.environ["JUPYTER_PATH"].split(os.pathsep) == [str(system_surroundings.JUPYTER), str(tmp_path)]
 
 
 @pytest.mark.parametrize("target", ["lab", "notebooks", "test"])
@@ -75,22 +76,22 @@ def test_only_folders_that_cannot_be_written_are_replaced(tmp_path, monkeypatch)
     names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME")
     for name in (*names, "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(surroundings, "spare_folder", lambda: "/spare")
+    monkeypatch.setattr("ganlib.system.surroundings.spare_folder", lambda: "/spare")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mine"))
-    surroundings.replace_unwritable()
+    system_surroundings.replace_unwritable()
     assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 7] and not list(tmp_path.iterdir())
     monkeypatch.setenv("TORCH_HOME", NOWHERE)
-    surroundings.replace_unwritable()
+    system_surroundings.replace_unwritable()
     assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 4, "/spare/torch_home", None, None]
     monkeypatch.setenv("HOME", NOWHERE)
-    surroundings.replace_unwritable()
+    system_surroundings.replace_unwritable()
     assert [os.environ[name] for name in names] == [str(tmp_path / "mine"), *(f"/spare/{name.lower()}" for name in names[1:])]
 
 
 def test_spare_folder_is_one_that_can_be_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(surroundings, "CACHE", tmp_path / "cache")
-    assert surroundings.spare_folder.__wrapped__() == tmp_path / "cache"
-    monkeypatch.setattr(surroundings, "CACHE", surroundings.Path(NOWHERE))
-    assert os.access(surroundings.spare_folder.__wrapped__(), os.W_OK)
-    assert not surroundings.is_writable("~") and not surroundings.is_writable("")     # a home that nobody knows
+    monkeypatch.setattr("ganlib.system.surroundings.CACHE", tmp_path / "cache")
+    assert system_surroundings.spare_folder.__wrapped__() == tmp_path / "cache"
+    monkeypatch.setattr("ganlib.system.surroundings.CACHE", system_surroundings.Path(NOWHERE))
+    assert os.access(system_surroundings.spare_folder.__wrapped__(), os.W_OK)
+    assert not system_surroundings.is_writable("~") and not system_surroundings.is_writable("")     # a home that nobody knows

@@ -15,24 +15,35 @@ import pandas as pd
 import pytest
 import torch
 
-from ganlib import InputError, config, files, plots, progress, runs, train
-from ganlib.checkpoint import check_finite
+from ganlib import InputError, config, errors, fast_step, loop, losses, optim
 from ganlib.config import RECIPES, TrainConfig
-from ganlib.cost import out_of_memory
-from ganlib.data import Pair, to_float
-from ganlib.judge import Judge, to_bytes, translate
-from ganlib.nets import build_ema, load_weights, pack_weights, update_ema
+from ganlib.data.domains import Pair, to_float
+from ganlib.device import out_of_memory
+from ganlib.evaluate import losses as evaluate_losses
+from ganlib.evaluate.health import warn
+from ganlib.evaluate.judge import Judge
+from ganlib.evaluate.translate import to_bytes, translate
+from ganlib.models import build as models_build
+from ganlib.models.build import load_weights, pack_weights
+from ganlib.models.ema import build_ema, update_ema
 from ganlib.pool import ImagePool
-from ganlib.report import NOTEBOOKS, default_parameters
-from ganlib.watch import warn
+from ganlib.report.settings import default_parameters
+from ganlib.runs import finished as runs_finished
+from ganlib.runs import folder as runs_folder
+from ganlib.runs import log as runs_log
+from ganlib.runs.checkpoint import check_finite
+from ganlib.show import plots as show_plots
+from ganlib.show import progress as show_progress
+from ganlib.system import files as system_files
+from ganlib.system.files import NOTEBOOKS
 
 CPU = torch.device("cpu")
 
 
 def setup(cfg):
     torch.manual_seed(cfg.seed)
-    nets = train.build_nets(cfg, CPU)
-    opts, schedules = train.build_optimizers(nets, cfg)
+    nets = models_build.build_nets(cfg, CPU)
+    opts, schedules = optim.build_optimizers(nets, cfg)
     return nets, opts, schedules, (ImagePool(cfg.pool_size, 0), ImagePool(cfg.pool_size, 1))
 
 
@@ -46,8 +57,8 @@ def test_step_moves_every_network_and_reports_every_loss(tiny, arch, recipe):
     cfg = tiny(recipe, arch=arch)
     nets, opts, _, pools = setup(cfg)
     before = [weights(net) for net in nets]
-    losses = train.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, train.nullcontext())
-    assert set(losses) == {*train.LOSSES, "grad_g", "grad_d"}
+    losses = fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext())
+    assert set(losses) == {*runs_log.LOSSES, "grad_g", "grad_d"}
     assert all(not torch.equal(weights(net), old) for net, old in zip(nets, before))
     assert losses["g"] == pytest.approx(float(losses["g_adv"] + 10 * (losses["cycle"] + 0.5 * losses["idt"])), rel=1e-5)
     assert losses["d_a"] == pytest.approx(float(losses["d_a_real"] + losses["d_a_fake"]) / 2, rel=1e-5)
@@ -60,7 +71,7 @@ def test_each_half_of_the_step_moves_only_its_networks(tiny, frozen):
     for group in opts[frozen].param_groups:
         group["lr"] = 0.0
     before = [weights(net) for net in nets]
-    train.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, train.nullcontext())
+    fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext())
     moved = [not torch.equal(weights(net), old) for net, old in zip(nets, before)]
     assert moved == ([False, False, True, True] if frozen == 0 else [True, True, False, False])
 
@@ -72,10 +83,10 @@ def test_discriminators_learn_nothing_from_the_generators_loss(tiny):
 
     def look(*args):
         between.extend(p.grad for net in nets[2:] for p in net.parameters())
-        return train.discriminator_losses(*args)
+        return losses.discriminator_losses(*args)
 
-    losses = train.generator_losses, look
-    train.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, train.nullcontext(), losses)
+    pair = losses.generator_losses, look
+    fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext(), pair)
     assert between and all(grad is None for grad in between)
     assert all(p.grad is not None for net in nets for p in net.parameters())
 
@@ -84,13 +95,13 @@ def test_two_images_of_each_domain_are_learned_by_heart(faces, tiny):
     cfg = tiny(ngf=8, ndf=8, steps=150, lr_g=2e-3, lambda_idt=1.0, decay_from=1.0)
     nets, opts, _, pools = setup(cfg)
     real_a, real_b = [part[:2].float() / 127.5 - 1 for part in faces.train]
-    losses = [train.train_step(nets, opts, pools, real_a, real_b, cfg, train.nullcontext()) for _ in range(cfg.steps)]
+    losses = [fast_step.train_step(nets, opts, pools, real_a, real_b, cfg, loop.nullcontext()) for _ in range(cfg.steps)]
     assert losses[-1]["cycle"] < 0.35 * losses[0]["cycle"]
     assert losses[-1]["idt"] < 0.35 * losses[0]["idt"]
 
 
 def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(faces, tiny, tmp_path):
-    one, two, other = [train.fit(tiny(seed=seed), faces, tmp_path / name) for name, seed in [("1", 3), ("2", 3), ("3", 4)]]
+    one, two, other = [loop.fit(tiny(seed=seed), faces, tmp_path / name) for name, seed in [("1", 3), ("2", 3), ("3", 4)]]
     assert torch.equal(weights(one.nets.g_ab), weights(two.nets.g_ab))
     assert (tmp_path / "1/metrics.jsonl").read_text() == (tmp_path / "2/metrics.jsonl").read_text()
     assert one.metrics["test"] == two.metrics["test"]
@@ -99,14 +110,14 @@ def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(faces, tiny, tmp
 
 def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     cfg = tiny(steps=7, epoch_steps=3)
-    run = train.fit(cfg, faces, tmp_path / "run")
+    run = loop.fit(cfg, faces, tmp_path / "run")
     steps = run.history[run.history.split == "train"]
     assert list(steps.step) == list(range(1, 8)) and list(steps.epoch) == [1, 1, 1, 2, 2, 2, 3]
     assert list(run.history[run.history.split == "val"].step) == [3, 6, 7]
-    again = runs.load_run(tmp_path / "run")
+    again = runs_finished.load_run(tmp_path / "run")
     assert again.cfg == cfg and again.metrics == run.metrics
     assert torch.equal(weights(again.nets.d_b), weights(run.nets.d_b))
-    assert again.metrics["test"] == pytest.approx(train.evaluate(again.nets, faces.test, cfg, train.nullcontext()), rel=1e-5)
+    assert again.metrics["test"] == pytest.approx(evaluate_losses.evaluate(again.nets, faces.test, cfg, loop.nullcontext()), rel=1e-5)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best.safetensors", "config.json", "metrics.json", "metrics.jsonl", "weights.safetensors"]
     val = run.history[run.history.split == "val"]
     followed = ["kid_a", "kid_b", "content_ab", "content_ba", "correlation_ab", "correlation_ba", "variety_a", "variety_b"]
@@ -118,90 +129,90 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
 def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
     cfg = tiny()
     nets = setup(cfg)[0]
-    whole = train.evaluate(nets, faces.test, cfg, train.nullcontext())
-    monkeypatch.setattr(train, "EVAL_BATCH", 2)
-    assert train.evaluate(nets, faces.test, cfg, train.nullcontext()) == pytest.approx(whole, rel=1e-4)
+    whole = evaluate_losses.evaluate(nets, faces.test, cfg, loop.nullcontext())
+    monkeypatch.setattr("ganlib.evaluate.losses.EVAL_BATCH", 2)
+    assert evaluate_losses.evaluate(nets, faces.test, cfg, loop.nullcontext()) == pytest.approx(whole, rel=1e-4)
 
 
 def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tmp_path, capsys):
-    first = train.fit_or_load(tiny(), faces, tmp_path)
+    first = loop.fit_or_load(tiny(), faces, tmp_path)
     stamp = (first.folder / "weights.safetensors").stat().st_mtime_ns
-    assert train.fit_or_load(tiny(), faces, tmp_path).folder == first.folder
+    assert loop.fit_or_load(tiny(), faces, tmp_path).folder == first.folder
     assert (first.folder / "weights.safetensors").stat().st_mtime_ns == stamp
     (first.folder / "metrics.json").unlink()
     with pytest.raises(InputError, match="no metrics.json in it, so the run did not finish"):
-        runs.load_run(first.folder)
-    assert (train.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
+        runs_finished.load_run(first.folder)
+    assert (loop.fit_or_load(tiny(), faces, tmp_path).folder / "metrics.json").exists()
     capsys.readouterr()
     (first.folder / "best.safetensors").unlink()
-    train.fit_or_load(tiny(), faces, tmp_path)
+    loop.fit_or_load(tiny(), faces, tmp_path)
     assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors cannot be found; it is trained again\n"
 
 
 def test_finished_run_is_trained_anew_only_where_that_is_asked_for(faces, tiny, tmp_path, monkeypatch, capsys):
     """By fit too; scores of another protocol are taken anew, and a new training that was stopped goes on."""
-    first, step_on = train.fit(tiny(), faces, tmp_path / "run"), train.train_step
+    first, step_on = loop.fit(tiny(), faces, tmp_path / "run"), fast_step.train_step
     metrics = json.loads((first.folder / "metrics.json").read_text())
     metrics["protocols"]["cycle"]["version"], metrics["scores"]["ema"] = 0, {}
     (first.folder / "metrics.json").write_text(json.dumps(metrics))
-    monkeypatch.setattr(train, "train_step", None)      # not one step is taken
-    again = train.fit(tiny(), faces, first.folder)
+    monkeypatch.setattr("ganlib.loop.train_step", None)      # not one step is taken
+    again = loop.fit(tiny(), faces, first.folder)
     assert re.fullmatch(r"run run: finished on \d{4}-\d\d-\d\d \d\d:\d\d, so it is loaded; to train it anew set resume to False\n", capsys.readouterr().out)
     assert again.metrics == first.metrics and json.loads((first.folder / "metrics.json").read_text()) == first.metrics
 
     def stopped(*args, **kwargs):
-        monkeypatch.setattr(train, "train_step", step_on)
+        monkeypatch.setattr("ganlib.loop.train_step", step_on)
         signal.raise_signal(signal.SIGINT)
         return step_on(*args, **kwargs)
-    monkeypatch.setattr(train, "train_step", stopped)
+    monkeypatch.setattr("ganlib.loop.train_step", stopped)
     os.utime(first.folder / "weights.safetensors", (1, 1))
     with pytest.raises(KeyboardInterrupt):
-        train.fit(tiny(), faces, first.folder, resume=False)
-    assert train.fit(tiny(), faces, first.folder).metrics["resumed_at"] == [1]
-    assert train.fit(tiny(), faces, first.folder, resume=False).metrics["resumed_at"] == []
+        loop.fit(tiny(), faces, first.folder, resume=False)
+    assert loop.fit(tiny(), faces, first.folder).metrics["resumed_at"] == [1]
+    assert loop.fit(tiny(), faces, first.folder, resume=False).metrics["resumed_at"] == []
 
 
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
-    before = train.fit(tiny(), faces, tmp_path / "run")
+    before = loop.fit(tiny(), faces, tmp_path / "run")
 
     def interrupt(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(train, "validate", interrupt)
+    monkeypatch.setattr("ganlib.loop.validate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train.fit(tiny(), faces, tmp_path / "run", resume=False)
+        loop.fit(tiny(), faces, tmp_path / "run", resume=False)
     monkeypatch.undo()
-    again = runs.load_run(tmp_path / "run")
+    again = runs_finished.load_run(tmp_path / "run")
     assert again.metrics == before.metrics and again.history.equals(before.history)
 
 
 def test_folder_of_another_config_shows_the_difference(faces, tiny, tmp_path):
-    train.fit(tiny(steps=1), faces, tmp_path / "run")
+    loop.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match=r"holds another config \(lr_g 0.0002 there, 0.001 now; steps 1 there, 2 now\)"):
-        train.fit(tiny(steps=2, lr_g=1e-3), faces, tmp_path / "run")
-    assert runs.load_run(tmp_path / "run").metrics["steps"] == 1
+        loop.fit(tiny(steps=2, lr_g=1e-3), faces, tmp_path / "run")
+    assert runs_finished.load_run(tmp_path / "run").metrics["steps"] == 1
 
 
 def test_folder_with_a_broken_config_is_named(faces, tiny, tmp_path):
     (tmp_path / "config.json").write_text('{"arch": ')
-    for attempt in (lambda: runs.load_run(tmp_path), lambda: train.fit(tiny(), faces, tmp_path)):
+    for attempt in (lambda: runs_finished.load_run(tmp_path), lambda: loop.fit(tiny(), faces, tmp_path)):
         with pytest.raises(InputError, match="config.json: not a JSON file of ganlib"):
             attempt()
 
 
 def test_folder_of_other_data_is_refused(faces, tiny, tmp_path):
-    train.fit(tiny(steps=1), faces, tmp_path / "run")
+    loop.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match="data_fingerprint"):
-        train.fit(tiny(steps=1), faces._replace(stamp=faces.stamp._replace(fingerprint="other")), tmp_path / "run")
+        loop.fit(tiny(steps=1), faces._replace(stamp=faces.stamp._replace(fingerprint="other")), tmp_path / "run")
 
 
 def test_full_disk_is_told_and_leaves_the_old_file_whole(tmp_path, monkeypatch):
-    files.write_atomic(tmp_path / "metrics.json", "old")
+    system_files.write_atomic(tmp_path / "metrics.json", "old")
 
     def full(fd):
         raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(system_files.os, "fsync", full)
     with pytest.raises(InputError, match=r"metrics.json: no space left to write it \(3 bytes are needed, [\d,]+ are free\); free some space"):
-        files.write_atomic(tmp_path / "metrics.json", "new")
+        system_files.write_atomic(tmp_path / "metrics.json", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
     assert (tmp_path / "metrics.json").read_text() == "old"
 
@@ -210,31 +221,31 @@ def test_full_disk_is_told_while_the_log_is_written(faces, tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/metrics.jsonl.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="metrics.jsonl.part: no space left to write it"):
-        train.fit(tiny(), faces, tmp_path / "run", resume=True)
+        loop.fit(tiny(), faces, tmp_path / "run", resume=True)
 
 
 def test_images_of_another_size_than_the_configs_are_refused(faces, tiny, tmp_path):
     with pytest.raises(InputError, match=r"image_size \(64, 64\): the data was loaded at \(32, 32\)"):
-        train.fit(tiny(image_size=64), faces, tmp_path / "run")
+        loop.fit(tiny(image_size=64), faces, tmp_path / "run")
 
 
 def test_size_that_the_networks_cannot_take_stops_before_training(faces, tiny, tmp_path):
     small = faces._replace(**{split: Pair(*[part[..., :30, :30] for part in getattr(faces, split)]) for split in ("train", "val")})
     with pytest.raises(InputError, match="image size 30x30: CycleGANGenerator needs .*; set image_size to 28x28, for instance"):
-        train.fit(tiny(image_size=30), small, tmp_path / "run")
+        loop.fit(tiny(image_size=30), small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_loss_that_is_not_finite_stops_with_its_name(faces, tiny, tmp_path, monkeypatch):
-    def weights_that_are_not(nets, *args, generator_losses=train.generator_losses, calls=[]):
+    def weights_that_are_not(nets, *args, generator_losses=losses.generator_losses, calls=[]):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 3:
             next(nets.g_ab.parameters()).data.fill_(math.nan)
         return generator_losses(nets, *args)
 
-    monkeypatch.setattr(train, "generator_losses", weights_that_are_not)
+    monkeypatch.setattr("ganlib.loop.generator_losses", weights_that_are_not)
     with pytest.raises(FloatingPointError, match="step 3: not finite in train: g nan, .*likely causes: "):
-        train.fit(tiny(steps=20), faces, tmp_path / "run")
+        loop.fit(tiny(steps=20), faces, tmp_path / "run")
     assert not (tmp_path / "run/metrics.json").exists()
 
 
@@ -277,33 +288,33 @@ def test_every_field_that_came_later_is_known_as_such():
 
 
 def test_run_folder_of_before_a_field_was_added_is_the_same_run(faces, tiny, tmp_path):
-    run = train.fit(tiny(steps=2), faces, tmp_path)
+    run = loop.fit(tiny(steps=2), faces, tmp_path)
     old = json.loads((tmp_path / "config.json").read_text())
     del old["n_blocks"]
     (tmp_path / "config.json").write_text(json.dumps(old))
-    assert runs.load_run(tmp_path).cfg == run.cfg
+    assert runs_finished.load_run(tmp_path).cfg == run.cfg
     with pytest.raises(InputError, match=r"another config \(n_blocks 6 there, 9 now\): choose another folder"):
-        config.claim_run_folder(tmp_path, tiny(steps=2, n_blocks=9), faces.fingerprint)
-    config.claim_run_folder(tmp_path, run.cfg, faces.fingerprint)
-    config.show_difference("a checkpoint", old, config.plain_config(run.cfg) | {"data_fingerprint": faces.fingerprint})
+        runs_folder.claim_run_folder(tmp_path, tiny(steps=2, n_blocks=9), faces.fingerprint)
+    runs_folder.claim_run_folder(tmp_path, run.cfg, faces.fingerprint)
+    runs_folder.show_difference("a checkpoint", old, config.plain_config(run.cfg) | {"data_fingerprint": faces.fingerprint})
     assert tiny(n_blocks=9).name("") != tiny(n_blocks=6).name("") == tiny().name("")
 
 
 def test_nine_blocks_are_the_papers_generator(faces, tiny, tmp_path):
-    nets = train.build_nets(TrainConfig.from_recipe(n_blocks=9), torch.device("meta"))
+    nets = models_build.build_nets(TrainConfig.from_recipe(n_blocks=9), torch.device("meta"))
     assert [sum(p.numel() for p in net.parameters()) for net in nets[:2]] == [11_378_179] * 2
-    run = train.fit(tiny(n_blocks=9, steps=2), faces, tmp_path)
-    assert len(run.ema.g_ab.blocks) == 9 and runs.load_run(tmp_path).cfg.n_blocks == 9
+    run = loop.fit(tiny(n_blocks=9, steps=2), faces, tmp_path)
+    assert len(run.ema.g_ab.blocks) == 9 and runs_finished.load_run(tmp_path).cfg.n_blocks == 9
 
 
 @pytest.mark.parametrize("weights, computed", [({"lambda_idt": 0.0}, {"cycle"}), ({"lambda_cycle": 0.0}, set())])
 def test_run_without_a_loss_says_nothing_of_it(faces, tiny, tmp_path, weights, computed):
-    run = train.fit(tiny(steps=3, epoch_steps=2, **weights), faces, tmp_path)
+    run = loop.fit(tiny(steps=3, epoch_steps=2, **weights), faces, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for told in (*lines, run.metrics["test"]):
         assert {"cycle", "idt"} & set(told) == computed
     assert run.history.idt.isna().all() and run.history.cycle.notna().all() == bool(computed)
-    panels = [panel for panel in plots.plot_losses(run.history, ["g_adv", "cycle", "idt"]).axes if panel.has_data()]
+    panels = [panel for panel in show_plots.plot_losses(run.history, ["g_adv", "cycle", "idt"]).axes if panel.has_data()]
     assert len(panels) == 1 + len(computed)
     assert warn(run.history, 3) == {}
 
@@ -338,18 +349,18 @@ def test_pool_returns_what_it_was_given_and_replays_half():
 
 
 def test_bfloat16_trains_near_float32(faces, tiny, tmp_path):
-    exact, rounded = [train.fit(tiny(precision=p), faces, tmp_path / p) for p in ("float32", "bfloat16")]
+    exact, rounded = [loop.fit(tiny(precision=p), faces, tmp_path / p) for p in ("float32", "bfloat16")]
     assert rounded.metrics["precision"] == "bfloat16"
     assert rounded.metrics["test"]["cycle"] == pytest.approx(exact.metrics["test"]["cycle"], rel=0.1)
     assert not torch.equal(weights(exact.nets.g_ab), weights(rounded.nets.g_ab))
 
 
 def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
-    train.fit(tiny(), faces, tmp_path / "run")
+    loop.fit(tiny(), faces, tmp_path / "run")
     figures = json.loads((tmp_path / "run/metrics.json").read_text())
     assert figures["pairs"] == 12 and figures["data"]["counts"] == [[12, 5, 5], [14, 5, 5]]
     assert figures["protocols"]["swd"]["n"] == {"a": 5, "b": 5} and figures["pairs_per_second"] > 0
-    assert set(figures["test"]) == set(train.LOSSES), "the study's figures, term by term"
+    assert set(figures["test"]) == set(runs_log.LOSSES), "the study's figures, term by term"
 
 
 def test_running_means_are_the_plain_formula(tiny):
@@ -428,7 +439,7 @@ def test_images_of_other_values_are_refused_wherever_they_are_looked_at(faces, t
     judge = Judge(faces)
     calls = [lambda: to_float(wrong), lambda: to_bytes(wrong), lambda: judge.check(wrong, wrong), lambda: judge.nearest_training(wrong, "a"),
              lambda: judge.score(judge.landmarks()["untranslated"] | {"fake_b": wrong}), lambda: judge.probe.look(wrong),
-             lambda: plots.show_grid([wrong], ["wrong"]), lambda: plots.show_grid([faces.test.a, faces.test.b[..., :16]], "ab"),
+             lambda: show_plots.show_grid([wrong], ["wrong"]), lambda: show_plots.show_grid([faces.test.a, faces.test.b[..., :16]], "ab"),
              lambda: translate(*setup(tiny())[0][:2], (wrong, wrong))]
     for call in calls:
         with pytest.raises(InputError):
@@ -437,7 +448,7 @@ def test_images_of_other_values_are_refused_wherever_they_are_looked_at(faces, t
 
 
 def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
-    run = train.fit(tiny(steps=6, epoch_steps=2, lr_g=5e-3), faces, tmp_path / "run")
+    run = loop.fit(tiny(steps=6, epoch_steps=2, lr_g=5e-3), faces, tmp_path / "run")
     assert not torch.equal(weights(run.ema.g_ab), weights(run.nets.g_ab))
     by = {name: run.translate(faces.test, name)["fake_b"] for name in ("ema", "raw")}
     with torch.no_grad():
@@ -455,9 +466,9 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
     def validate(nets, emas, *_):
         kid = next(kids)
         kept.append(weights(emas[0].module).clone())
-        return dict.fromkeys(train.LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
-    monkeypatch.setattr(train, "validate", validate)
-    run = train.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "run")
+        return dict.fromkeys(runs_log.LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
+    monkeypatch.setattr("ganlib.loop.validate", validate)
+    run = loop.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 4 and torch.equal(weights(run.best.g_ab), kept[1]) and torch.equal(weights(run.ema.g_ab), kept[2])
     assert not torch.equal(kept[1], kept[2])
 
@@ -467,16 +478,16 @@ def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny
     uneven = uneven._replace(attributes=None, drawn=None)
     nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
     judge, emas = Judge(uneven, "val"), [build_ema(net) for net in others[:2]]
-    line = train.validate(nets, emas, judge, cfg, train.nullcontext())
+    line = loop.validate(nets, emas, judge, cfg, loop.nullcontext())
     real_a, real_b = [side.float() / 127.5 - 1 for side in uneven.val]
     with torch.no_grad():
         assert line.items() >= judge.check(fake_a=others.g_ba(real_b), fake_b=others.g_ab(real_a)).items()
-    assert {name: line[name] for name in train.LOSSES} == train.evaluate(nets, judge.pair, cfg, train.nullcontext())
+    assert {name: line[name] for name in runs_log.LOSSES} == evaluate_losses.evaluate(nets, judge.pair, cfg, loop.nullcontext())
 
 
 def test_equal_images_in_validation_do_not_end_a_training(faces, tiny, tmp_path):
     same = faces._replace(val=Pair(*[side[:1].expand(5, -1, -1, -1).clone() for side in faces.val]))
-    assert len(train.fit(tiny(), same, tmp_path / "run").history)
+    assert len(loop.fit(tiny(), same, tmp_path / "run").history)
 
 
 def history(n=1000, val=None, **losses):
@@ -508,7 +519,7 @@ def assert_names_are_settable(text):
 def test_fields_that_warnings_name_can_be_set_where_they_are_read(tmp_path):
     for notebook in ("02_cyclegan", "03_uvcgan"):
         assert default_parameters(NOTEBOOKS / f"{notebook}.ipynb")["settings"] == {}
-    for error in (train.NotFinite(3, "train", {"g": math.nan}), *caught(lambda: check_finite({"g_ab": {"w": torch.tensor(math.nan)}}, 3)),
+    for error in (errors.NotFinite(3, "train", {"g": math.nan}), *caught(lambda: check_finite({"g_ab": {"w": torch.tensor(math.nan)}}, 3)),
                   *caught(lambda: fail_in(out_of_memory(TrainConfig(), 1), torch.OutOfMemoryError("full"))),
                   *caught(lambda: fail_in(out_of_memory(TrainConfig(batch_size=1), 1), torch.OutOfMemoryError("full")))):
         assert_names_are_settable(str(error).split("g nan")[-1])
@@ -542,14 +553,14 @@ def test_what_goes_well_or_has_only_begun_is_not_told():
 
 def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, monkeypatch, capsys):
     importlib.import_module("ipykernel.kernelapp")      # no notebook by itself
-    train.fit(tiny(steps=20), faces, tmp_path / "quiet")
+    loop.fit(tiny(steps=20), faces, tmp_path / "quiet")
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setattr(progress, "EVERY", 0)
-    train.fit(tiny(steps=20), faces, tmp_path / "told")
+    monkeypatch.setattr("ganlib.show.progress.EVERY", 0)
+    loop.fit(tiny(steps=20), faces, tmp_path / "told")
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cyclegan, recipe default")]
     assert [f"| {step}/20 [" in line for step, line in zip((0, 10, 20), said, strict=True)] == [True] * 3
     monkeypatch.setenv("RANK", "1")
-    with progress.Progress("of a second process", 20):
+    with show_progress.Progress("of a second process", 20):
         assert capsys.readouterr().err == ""
     monkeypatch.delenv("RANK")
 
@@ -557,17 +568,17 @@ def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, 
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: False, write=full, flush=full))
-    with progress.Progress("told to nobody, and goes on", 20):
+    with show_progress.Progress("told to nobody, and goes on", 20):
         pass
 
 
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("ganlib.watch.LEAST", 2)
-    monkeypatch.setattr("ganlib.judge.Judge.untranslated", {"kid_a": 9.0, "kid_b": 9.0})
-    monkeypatch.setattr("ganlib.judge.Judge.inverted", {"kid_a": 9.0, "kid_b": 9.0})
-    monkeypatch.setattr("ganlib.judge.Judge.check", lambda self, fake_a, fake_b, suffix="": {
+    monkeypatch.setattr("ganlib.evaluate.health.LEAST", 2)
+    monkeypatch.setattr("ganlib.evaluate.judge.Judge.untranslated", {"kid_a": 9.0, "kid_b": 9.0})
+    monkeypatch.setattr("ganlib.evaluate.judge.Judge.inverted", {"kid_a": 9.0, "kid_b": 9.0})
+    monkeypatch.setattr("ganlib.evaluate.judge.Judge.check", lambda self, fake_a, fake_b, suffix="": {
         f"{name}{suffix}": 0.03 if name == "content_ab" else 9.0 if name == "kid_b" else 0.7 for name in ("kid_a", "kid_b", "content_ab", "content_ba", "variety_a", "variety_b")})
-    run = train.fit(tiny(steps=8, epoch_steps=2), faces, tmp_path / "run")
+    run = loop.fit(tiny(steps=8, epoch_steps=2), faces, tmp_path / "run")
     (warning,) = run.metrics["warnings"]
     assert warning.startswith("step 4: g_ab only copies its input (content distance 0.03, of 1 for two strangers)")
     assert capsys.readouterr().out.count(f"warning: {warning}\n") == 1
@@ -575,7 +586,7 @@ def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_pa
 
 def test_flops_are_the_spec_s(tiny):
     """models.md and issue 5: about 85 GFLOP a pair for the CycleGAN generator at ngf 64; a product of m x k by k x n counts 2 m k n."""
-    from ganlib.cost import count_flops
+    from ganlib.bench.flops import count_flops
     counted = count_flops(TrainConfig.from_recipe("seed", ngf=64, ndf=64))
     assert 70e9 < counted["flops_per_pair"] < 120e9
     block = 2 * 256 * 256 * 9 * 16 * 16                                 # one convolution of a residual block

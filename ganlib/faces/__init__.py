@@ -37,10 +37,10 @@ from multiprocessing import get_context
 import numpy as np
 import pandas as pd
 
+from ganlib.errors import InputError
 from ganlib.faces.anime import draw_anime
 from ganlib.faces.records import ANIME_SPECS, SELFIE_SPECS, SHARED_SPECS, sample_record
 from ganlib.faces.selfie import draw_selfie
-from ganlib.files import InputError
 
 DOMAINS = ("anime", "selfie")
 SPLITS = ("train", "val", "test")

@@ -12,9 +12,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from ganlib.command import call
+from ganlib.errors import InputError
 from ganlib.faces import CHUNK, DOMAINS, SPLITS, draw_numbered
-from ganlib.files import InputError, expand
+from ganlib.system.command import call
+from ganlib.system.files import expand
 
 
 def parse(arguments):

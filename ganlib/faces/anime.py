@@ -3,9 +3,32 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from ganlib.faces.sketch import (LID, LOCK, PAIR, STRAND, WHITE, Sketch, bend, curve, draw_body, draw_brows,
-                                 draw_cap, draw_glasses, draw_iris, hair_top, hairline, lid, mirror, mix, mouth_shape,
-                                 oval, ramp, stroke, through_jpeg, tint)
+from ganlib.faces.sketch import (
+    LID,
+    LOCK,
+    PAIR,
+    STRAND,
+    WHITE,
+    Sketch,
+    bend,
+    curve,
+    draw_body,
+    draw_brows,
+    draw_cap,
+    draw_glasses,
+    draw_iris,
+    hair_top,
+    hairline,
+    lid,
+    mirror,
+    mix,
+    mouth_shape,
+    oval,
+    ramp,
+    stroke,
+    through_jpeg,
+    tint,
+)
 
 SKIN = (255, 241, 230), (254, 226, 206), (244, 204, 174), (214, 162, 124), (168, 112, 82)
 HAIR = {"pink": (0.94, 0.62), "red": (0.985, 0.52), "brown": (0.06, 0.36), "gold": (0.115, 0.55), "green": (0.4, 0.32),
@@ -59,7 +82,7 @@ def draw_locks(ink, shapes, width, colours, edge, rng, depth=0.1, outline=0.014)
 
 def draw_back_hair(ink, face, colours, rng):
     """Hair behind the head: tails, and the fall of locks to its length."""
-    (hair, shadow, light, line), reach, spiky = colours, face["hair_length"], face["spikiness"]
+    (hair, shadow, _, line), reach, spiky = colours, face["hair_length"], face["spikiness"]
     top, wide = anime_hair_top(face)
     wide, end, edge = wide + 0.22, 0.3 + 1.9 * reach, 0.5 + face["outline"]
     dark = mix(hair, shadow, 0.6), shadow, hair, line
@@ -78,7 +101,7 @@ def draw_back_hair(ink, face, colours, rng):
 
 def draw_front_hair(ink, face, colours, shapes, rng):
     """The cap, the locks of the fringe and beside the face, and the highlight."""
-    (hair, shadow, light, line), (top, wide), edge = colours, anime_hair_top(face), 0.5 + face["outline"]
+    (hair, _, light, line), (top, wide), edge = colours, anime_hair_top(face), 0.5 + face["outline"]
     wide += 0.14
     x = 0.8 - 1.6 * np.arange(13) / 12
     draw_cap(ink, np.stack([x, hairline(face, x) + 0.02], 1), top, wide, 0.0, hair, 0.1, line, 0.02 * edge)

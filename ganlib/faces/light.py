@@ -6,7 +6,20 @@ from math import sqrt
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ganlib.faces.sketch import (BLACK, STRAND, Sketch, bend, curve, hairline, mirror, mix, oval, ramp, stroke, tint)
+from ganlib.faces.sketch import (
+    BLACK,
+    STRAND,
+    Sketch,
+    bend,
+    curve,
+    hairline,
+    mirror,
+    mix,
+    oval,
+    ramp,
+    stroke,
+    tint,
+)
 
 ROOM = (126, 84, 52), (112, 98, 84), (108, 104, 100), (58, 84, 124)    # from warm to cold backgrounds
 ASPECT = 0.91    # how slim heads are, next to those of anime

@@ -4,9 +4,31 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from ganlib.faces.light import ASPECT, draw_background, draw_light
-from ganlib.faces.sketch import (BLACK, LID, STRAND, WHITE, Sketch, bend, curve, draw_body, draw_brows, draw_cap,
-                                 draw_glasses, draw_iris, hair_top, hairline, lid, mirror, mix, mouth_shape, oval, ramp,
-                                 stroke, through_jpeg, tint)
+from ganlib.faces.sketch import (
+    BLACK,
+    LID,
+    STRAND,
+    WHITE,
+    Sketch,
+    bend,
+    curve,
+    draw_body,
+    draw_brows,
+    draw_cap,
+    draw_glasses,
+    draw_iris,
+    hair_top,
+    hairline,
+    lid,
+    mirror,
+    mix,
+    mouth_shape,
+    oval,
+    ramp,
+    stroke,
+    through_jpeg,
+    tint,
+)
 
 SKIN = (244, 204, 178), (236, 186, 154), (216, 162, 126), (176, 120, 86), (124, 82, 58), (86, 56, 42)
 HAIR = (26, 22, 21), (50, 37, 30), (86, 60, 42), (126, 92, 60), (178, 140, 94), (224, 196, 146)

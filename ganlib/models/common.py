@@ -3,10 +3,10 @@
 from contextlib import nullcontext
 
 import torch
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 
-from ganlib.files import InputError
+from ganlib.errors import InputError
 
 
 class InstanceNorm(nn.InstanceNorm2d):

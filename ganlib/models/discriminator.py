@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ganlib.files import InputError
+from ganlib.errors import InputError
 from ganlib.models.common import InstanceNorm
 
 

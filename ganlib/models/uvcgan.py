@@ -1,8 +1,8 @@
 """The UVCGAN generator as the study builds it: a U-Net with a pixel-wise ViT at the bottom (arXiv 2203.02557)."""
 
 import torch
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 
 from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 from ganlib.models.vit import PixelwiseViT

@@ -1,8 +1,8 @@
 """The pixel-wise vision transformer of UVCGAN (Torbunov et al. 2022, arXiv 2203.02557, section 3.1)."""
 
 import torch
-from torch import nn
 import torch.nn.functional as F
+from torch import nn
 
 
 class FourierPositions(nn.Module):

@@ -1,0 +1,1 @@
+"""Runs set side by side, and which differences between them are established."""

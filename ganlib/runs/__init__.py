@@ -1,0 +1,1 @@
+"""The folder of a run: what a training writes there, goes on from, and leaves."""

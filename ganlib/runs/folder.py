@@ -1,0 +1,109 @@
+"""The folder of a run: which files it has, whose it is, and whether its run is finished."""
+
+import json
+from pathlib import Path
+
+from safetensors import torch as safetensors
+
+from ganlib.config import ADDED, TrainConfig, plain_config
+from ganlib.errors import InputError, printable, shown
+from ganlib.system.files import expand, write_atomic
+
+
+def claim_run_folder(folder, cfg, fingerprint):
+    """Write config.json into a run folder, new or of the same config and data; else InputError shows the difference."""
+    path = Path(folder) / "config.json"
+    mine = plain_config(cfg) | {"data_fingerprint": fingerprint}
+    if path.exists():
+        try:
+            theirs = read_json(path)
+        except InputError:
+            if not list(Path(folder).glob("checkpoint-*.pt")):      # which have the config too
+                raise
+        else:
+            show_difference(f"run folder {folder}", theirs, mine)
+            return      # as the folder may be one that is only read
+    write_atomic(path, json.dumps(mine, indent=1))
+
+
+def show_difference(name, theirs, mine):
+    """Raise InputError unless two dicts, that of the file `name` and that of the run to train, are the same."""
+    theirs, mine = ADDED | theirs, ADDED | mine
+    changed = [f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)" if key == "data_fingerprint" else
+               f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
+               for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
+    if changed:
+        raise InputError(f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one")
+
+
+def read_json(path):
+    """The dict in a JSON file; InputError where there is none in it."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise InputError(f"{path}: not a JSON file of ganlib; delete its folder and train again") from None
+
+
+def load_config(folder):
+    """The TrainConfig that a run folder was trained with; InputError where there is none."""
+    path = expand(folder, "run folder") / "config.json"
+    if not path.exists():
+        raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
+    values = read_json(path)
+    values.pop("data_fingerprint", None)
+    return TrainConfig.from_recipe(**(ADDED | values))
+
+
+def is_newer(path, folder):
+    """Whether a file of a folder with a finished run was written after it had been finished."""
+    return path.stat().st_mtime > (folder / "weights.safetensors").stat().st_mtime
+
+
+def is_begun_anew(folder):
+    """Whether a finished run was being trained anew, which was interrupted: its checkpoints are newer then."""
+    return any(is_newer(path, folder) for path in find_checkpoints(folder))
+
+
+def clear(folder, checkpoints):
+    """Take away what writers that were killed have left and, if asked, all that a run goes on from."""
+    for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", LOG) if checkpoints else ())):
+        for path in folder.glob(pattern):
+            if not Path("/proc", path.name.split(".")[-2]).exists():    # the writer of a .NAME.PID.part
+                path.unlink(missing_ok=True)
+
+WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
+           "best": "running means at the validation with the lowest KID"}
+FILES = ("weights.safetensors", "best.safetensors")
+
+
+def save_weights(path, weights):
+    """Write the dict of nets.pack_weights to a safetensors file, which holds tensors alone and runs nothing when it is read."""
+    flat = {f"{net}.{key}": value.detach().cpu().contiguous() for net, state in weights.items() for key, value in state.items()}
+    write_atomic(path, safetensors.save(flat, {"format": "pt"}))
+
+
+def read_weights(path, device):
+    """The dict of nets.pack_weights in a file of save_weights."""
+    weights = {}
+    for name, value in safetensors.load_file(path, device=str(device)).items():
+        net, key = name.split(".", 1)
+        if not value.is_floating_point() and key != "n_averaged":
+            raise ValueError(f"{name} is of {value.dtype}")
+        weights.setdefault(net, {})[key] = value
+    return weights
+
+
+def find_missing(folder):
+    """The files that a folder lacks of those of a run that was trained to its end."""
+    return [name for name in ("metrics.json", *FILES) if not (Path(folder) / name).exists()]
+
+
+def is_finished(folder):
+    """Whether a folder holds a run that was trained to its end (its scores may be missing)."""
+    return not find_missing(folder)
+LOG = "metrics.jsonl.part"      # the log of a run that is not finished
+
+
+def find_checkpoints(folder):
+    """The checkpoints of a run folder, whole or not, the newest first."""
+    return sorted(Path(folder).glob("checkpoint-*.pt"), reverse=True)

@@ -1,0 +1,1 @@
+"""What is shown while and after a training: pictures, curves, progress."""

@@ -1,0 +1,1 @@
+"""What stands between ganlib and the machine: files, the environment, the ends of a command line."""

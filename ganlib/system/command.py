@@ -1,0 +1,56 @@
+"""How each command line of ganlib begins and ends: odd terminals, readers that go away, Ctrl-C."""
+
+import os
+import select
+import signal
+import sys
+
+from ganlib.errors import InputError
+from ganlib.system.files import NO_SPACE, check_home
+
+
+def call(main):
+    """Run main, a command line that returns its exit status; returns the one to end the process by.
+
+    What the terminal cannot show of a text is written as an escape. Where the reader of the output
+    has gone (`| head -1`) the command ends without a word, with 141, as a shell has it of others.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:      # closed, by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+    try:
+        try:
+            check_home()
+            status = main()
+        except SystemExit as end:       # of argparse, or of a signal
+            status = end.code
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and any(map(is_unread, (sys.stdout, sys.stderr))):
+            status = 128 + signal.SIGPIPE
+        elif error.errno in NO_SPACE and not error.filename:
+            print(f"error: standard output: {error.strerror}", file=sys.stderr)
+            status = 2
+        else:
+            raise
+        # or Python tells of what is left in it as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if is_unread(sys.stderr):
+            os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+        return status
+
+
+def is_unread(stream):
+    """Whether a stream is a pipe whose reader has gone."""
+    poll = select.poll()
+    poll.register(stream, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
