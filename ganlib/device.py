@@ -1,4 +1,5 @@
-"""The device that a run is computed on: its name, its precision, the layout of weights, and what is said where its memory ends."""
+"""The device that a run is computed on: its name, its precision, the layout of weights, and what
+is said where its memory ends."""
 
 import platform
 from contextlib import contextmanager, nullcontext
@@ -11,17 +12,26 @@ from ganlib.errors import InputError
 
 @contextmanager
 def out_of_memory(cfg, accumulate=1, processes=1):
-    """Turn the error of a machine whose memory does not hold the step into an InputError that says what to set."""
+    """Turn the error of a machine whose memory does not hold the step into an InputError that
+    says what to set."""
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
+            error
+        ):
             raise
         mine = cfg.batch_size // processes
         smaller = next((n for n in range(2 * accumulate, mine + 1) if mine % n == 0), None)
-        advice = f"set accumulate to {smaller}, which is the same training in less memory" if smaller else "take a smaller ngf, ndf or image_size"
-        raise InputError(f"out of memory: {cfg.arch} at {cfg.image_size[0]}x{cfg.image_size[1]}, ngf {cfg.ngf}, "
-                         f"{mine // accumulate} pairs at a time; {advice}") from None
+        advice = (
+            f"set accumulate to {smaller}, which is the same training in less memory"
+            if smaller
+            else "take a smaller ngf, ndf or image_size"
+        )
+        raise InputError(
+            f"out of memory: {cfg.arch} at {cfg.image_size[0]}x{cfg.image_size[1]}, ngf {cfg.ngf}, "
+            f"{mine // accumulate} pairs at a time; {advice}"
+        ) from None
 
 
 def default_device():
@@ -31,7 +41,9 @@ def default_device():
 
 def device_name(device):
     """The GPU's name, or the processor's and the number of torch's threads, for the report."""
-    return chip_name(device) + ("" if device.type == "cuda" else f", {torch.get_num_threads()} threads")
+    return chip_name(device) + (
+        "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    )
 
 
 def chip_name(device):
@@ -40,13 +52,16 @@ def chip_name(device):
         return torch.cuda.get_device_name(device)
     try:
         lines = open("/proc/cpuinfo", encoding="utf-8")
-        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+        return (
+            next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+        )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
 
 
 def precision_context(precision, device):
-    """Autocast to bfloat16, or nothing; "auto" takes bfloat16 where the processor or GPU computes it in hardware."""
+    """Autocast to bfloat16, or nothing; "auto" takes bfloat16 where the processor or GPU
+    computes it in hardware."""
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
     on = precision == "bfloat16"
@@ -65,7 +80,8 @@ def has_bfloat16(device):
 
 
 def lay_out(nets, device):
-    """Weights as the device's convolutions like them: channels_last on a GPU. On a CPU NCHW is as fast and its norm is faster."""
+    """Weights as the device's convolutions like them: channels_last on a GPU. On a CPU NCHW is
+    as fast and its norm is faster."""
     if device.type == "cuda":
         for net in nets:
             net.to(memory_format=torch.channels_last)

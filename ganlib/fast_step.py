@@ -1,4 +1,5 @@
-"""The training step as it is trained by; on a GPU the whole of it is one CUDA graph. `step` has it plain."""
+"""The training step as it is trained by; on a GPU the whole of it is one CUDA graph. `step` has
+it plain."""
 
 import torch
 from torch.nn.utils import get_total_norm
@@ -8,13 +9,23 @@ from ganlib.models.build import set_trainable
 from ganlib.runs.log import GRADS
 
 
-def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_losses, discriminator_losses), parts=1):
-    """One update of the generators and of the discriminators, on fakes from before it (Zhu et al. 2017, section 4 and appendix 7.1).
+def train_step(
+    nets,
+    opts,
+    pools,
+    real_a,
+    real_b,
+    cfg,
+    amp,
+    losses=(generator_losses, discriminator_losses),
+    parts=1,
+):
+    """One update of the generators and of the discriminators, on fakes from before it (Zhu et al.
+    2017, section 4 and appendix 7.1).
 
-    real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of the batch that are computed one
-    after another, their gradients added, which takes less memory. Returns detached losses and sizes of the gradients by name. `reference` has
-    it plain.
-    """
+    real_a, real_b: (B, 3, H, W) in [-1, 1]; amp: the context of the precision. parts: pieces of
+    the batch that are computed one after another, their gradients added, which takes less
+    memory. Returns detached losses and sizes of the gradients by name. `reference` has it plain."""
     opt_g, opt_d = opts
     told, fakes = [], []
     set_trainable(nets[2:], False)
@@ -34,36 +45,47 @@ def train_step(nets, opts, pools, real_a, real_b, cfg, amp, losses=(generator_lo
             d = losses[1](nets, *batch)
         ((d["d_a"] + d["d_b"]) / parts).backward()
         told[i] |= d
-    told = guard(opts, {name: sum(part[name].detach() for part in told) / parts for name in told[0]})
-    opt_g.step()    # only now, as the fakes were made before: a step is taken as a whole or not at all
+    told = guard(
+        opts, {name: sum(part[name].detach() for part in told) / parts for name in told[0]}
+    )
+    # Only now, as the fakes were made before: a step is taken as a whole or not at all
+    opt_g.step()
     opt_d.step()
     return told
 
 
 def guard(opts, losses):
-    """Losses with the sizes of the gradients beside them. If any of these is not finite no optimizer steps, now and from then on: weights stay
-    as they were before this step, on a GPU too, which the host does not wait for."""
-    sizes = [get_total_norm([p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None]) for opt in opts]
+    """Losses with the sizes of the gradients beside them. If any of these is not finite no
+    optimizer steps, now and from then on: weights stay as they were before this step, on a GPU
+    too, which the host does not wait for."""
+    sizes = [
+        get_total_norm(
+            [p.grad for group in opt.param_groups for p in group["params"] if p.grad is not None]
+        )
+        for opt in opts
+    ]
     told = losses | dict(zip(GRADS, sizes))
     opts[0].found_inf.add_(~torch.stack(list(told.values())).isfinite().all()).clamp_(max=1)
     return told
 
-WARM = 3    # steps before the capture, on a stream of their own, as torch asks for
+
+WARM = 3  # steps before the capture, on a stream of their own, as torch asks for
 
 
 class CapturedStep:
-    """A training step, step(real_a, real_b) -> losses, that a GPU replays as one graph from its fourth call on.
+    """A training step, step(real_a, real_b) -> losses, that a GPU replays as one graph from its
+    fourth call on.
 
-    Each call is one step, the warm-up and the capture too. Batches are of one shape; what else changes between steps (rates,
-    draws of the pools) lies in tensors that are written in place. The losses are overwritten by the next call.
-    """
+    Each call is one step, the warm-up and the capture too. Batches are of one shape; what else
+    changes between steps (rates, draws of the pools) lies in tensors that are written in place.
+    The losses are overwritten by the next call."""
 
     def __init__(self, step, device):
         self.step, self.device, self.calls, self.graph = step, device, 0, None
         self.side = torch.cuda.Stream(device)
 
     def __call__(self, real_a, real_b):
-        with torch.cuda.device(self.device):    # graphs and streams are of the current one
+        with torch.cuda.device(self.device):  # graphs and streams are of the current one
             return self.advance(real_a, real_b)
 
     def advance(self, real_a, real_b):
@@ -77,7 +99,7 @@ class CapturedStep:
             return losses
         if self.graph is None:
             self.real_a, self.real_b, graph = real_a.clone(), real_b.clone(), torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self.side):     # computes nothing yet
+            with torch.cuda.graph(graph, stream=self.side):  # computes nothing yet
                 self.losses = self.step(self.real_a, self.real_b)
             self.graph = graph
         self.real_a.copy_(real_a)

@@ -1,7 +1,8 @@
-"""The five losses: adversarial, cycle and identity for the generators; real and fake for each discriminator.
+"""The five losses: adversarial, cycle and identity for the generators; real and fake for each
+discriminator.
 
-LSGAN (Mao et al. 2017, arXiv 1611.04076): squared distance of the scores to 1 (real) or 0 (fake). Taken in float32.
-"""
+LSGAN (Mao et al. 2017, arXiv 1611.04076): squared distance of the scores to 1 (real) or 0
+(fake). Taken in float32."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ def full(x):
 
 
 def gan_loss(score, target):
-    """Mean squared distance of a score map to the target: 1.0 for "real", 0.0 for "fake". -> scalar."""
+    """Mean squared distance of a score map to the target: 1.0 for "real", 0.0 for "fake". ->
+    scalar."""
     return (full(score) - target).square().mean()
 
 
@@ -23,18 +25,21 @@ def l1(x, y):
 
 
 def weighed(cfg):
-    """(Whether the cycle loss has a weight, whether the identity loss has one): what has none is not computed."""
+    """(Whether the cycle loss has a weight, whether the identity loss has one): what has none is
+    not computed."""
     return cfg.lambda_cycle > 0, cfg.lambda_cycle > 0 and cfg.lambda_idt > 0
 
 
 def generator_losses(nets, real_a, real_b, cfg):
-    """Losses of both generators together (Zhu et al. 2017, section 3), and the fakes: (dict of scalars, fake_a, fake_b).
+    """Losses of both generators together (Zhu et al. 2017, section 3), and the fakes: (dict of
+    scalars, fake_a, fake_b).
 
-    g_adv, cycle and idt are sums over both directions; g = g_adv + lambda_cycle * (cycle + lambda_idt * idt).
-    cycle or idt is not computed, and not among the losses, where its weight is 0.
-    """
+    g_adv, cycle and idt are sums over both directions; g = g_adv + lambda_cycle * (cycle +
+    lambda_idt * idt). cycle or idt is not computed, and not among the losses, where its weight
+    is 0."""
     n, (with_cycle, with_idt) = len(real_a), weighed(cfg)
-    if with_idt:    # in one pass: the networks normalise each image by itself, so none sees the others
+    # In one pass: the networks normalise each image by itself, so none sees the others
+    if with_idt:
         fake_b, idt_b = nets.g_ab(torch.cat([real_a, real_b])).split(n)
         fake_a, idt_a = nets.g_ba(torch.cat([real_b, real_a])).split(n)
     else:
@@ -52,9 +57,13 @@ def generator_losses(nets, real_a, real_b, cfg):
 
 
 def discriminator_losses(nets, real_a, real_b, fake_a, fake_b):
-    """Losses of both discriminators: d = (real + fake) / 2 each, which is 0.25 where it cannot tell. -> dict."""
+    """Losses of both discriminators: d = (real + fake) / 2 each, which is 0.25 where it cannot
+    tell. -> dict."""
     losses = {}
-    for name, net, real, fake in [("d_a", nets.d_a, real_a, fake_a), ("d_b", nets.d_b, real_b, fake_b)]:
+    for name, net, real, fake in [
+        ("d_a", nets.d_a, real_a, fake_a),
+        ("d_b", nets.d_b, real_b, fake_b),
+    ]:
         of_real, of_fake = net(torch.cat([real, fake])).split(len(real))
         losses |= {f"{name}_real": gan_loss(of_real, 1.0), f"{name}_fake": gan_loss(of_fake, 0.0)}
         losses[name] = (losses[f"{name}_real"] + losses[f"{name}_fake"]) / 2

@@ -1,4 +1,5 @@
-"""The pool of earlier fakes that the discriminators are shown (SimGAN: Shrivastava et al. 2017, 1612.07828, 2.3)."""
+"""The pool of earlier fakes that the discriminators are shown (SimGAN: Shrivastava et al. 2017,
+1612.07828, 2.3)."""
 
 import torch
 
@@ -24,20 +25,23 @@ class PlainPool:
 
 
 class ImagePool:
-    """Keeps up to `size` images; draws come from a generator of its own, so that they depend on the seed alone.
+    """Keeps up to `size` images; draws come from a generator of its own, so that they depend on the
+    seed alone.
 
-    What is exchanged is decided on the host by draw; swap then only moves images on their device, with shapes that never change.
-    Among several processes the pool is one: each has the whole of it, and takes its part of what is shown.
-    """
+    What is exchanged is decided on the host by draw; swap then only moves images on their
+    device, with shapes that never change. Among several processes the pool is one: each has the
+    whole of it, and takes its part of what is shown."""
 
     def __init__(self, size, seed):
         self.size, self.held, self.images = size, 0, None
         self.rng = torch.Generator().manual_seed(seed)
-        self.shown = self.kept = None       # indices into (pool, new fakes): what to show, and what to keep
+        # Indices into (pool, new fakes): what to show, and what to keep
+        self.shown = self.kept = None
         self.drawn = False
 
     def draw(self, n, device):
-        """Decide on the exchange for the next n fakes: each is shown itself or, once the pool is full, half the time an older one."""
+        """Decide on the exchange for the next n fakes: each is shown itself or, once the pool is
+        full, half the time an older one."""
         kept, shown = list(range(self.size)), []
         for image in range(self.size, self.size + n if self.size else 0):
             if self.held < self.size:
@@ -48,7 +52,9 @@ class ImagePool:
                 image, kept[k] = kept[k], image
             shown.append(image)
         if self.shown is None or len(self.shown) != len(shown):
-            self.shown, self.kept = [torch.empty(len(x), dtype=torch.int64, device=device) for x in (shown, kept)]
+            self.shown, self.kept = [
+                torch.empty(len(x), dtype=torch.int64, device=device) for x in (shown, kept)
+            ]
         for there, indices in ((self.shown, shown), (self.kept, kept)):
             indices = torch.tensor(indices, dtype=torch.int64)
             there.copy_(indices.pin_memory() if there.is_cuda else indices, non_blocking=True)

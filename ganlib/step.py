@@ -1,4 +1,5 @@
-"""The training step as plainly as it can be written: float32, one forward for each use, torch's own layers, a list for a pool.
+"""The training step as plainly as it can be written: float32, one forward for each use, torch's own
+layers, a list for a pool.
 
 Nothing trains by it. It is what the fast step is tested against, and what its speed is measured by.
 """
@@ -10,7 +11,8 @@ from ganlib.models.build import set_trainable
 
 
 def reference_step(nets, opts, pools, real_a, real_b, cfg):
-    """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4); returns the losses."""
+    """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4);
+    returns the losses."""
     g_ab, g_ba, d_a, d_b = nets
     set_trainable((d_a, d_b), False)
     fake_b, fake_a = g_ab(real_a), g_ba(real_b)
@@ -22,7 +24,9 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
         idt_a, idt_b = g_ba(real_a), g_ab(real_b)
         content["idt"] = l1(idt_a, real_a) + l1(idt_b, real_b)
     g_adv = gan_loss(d_b(fake_b), 1.0) + gan_loss(d_a(fake_a), 1.0)
-    g = g_adv + cfg.lambda_cycle * (content.get("cycle", 0.0) + cfg.lambda_idt * content.get("idt", 0.0))
+    g = g_adv + cfg.lambda_cycle * (
+        content.get("cycle", 0.0) + cfg.lambda_idt * content.get("idt", 0.0)
+    )
     opts[0].zero_grad()
     g.backward()
     grad_g = size_of_gradient(g_ab, g_ba)
@@ -37,11 +41,25 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     (loss_a + loss_b).backward()
     grad_d = size_of_gradient(d_a, d_b)
     opts[1].step()
-    losses = {"g": g, "g_adv": g_adv, **content, "d_a": loss_a, "d_a_real": d_a_real, "d_a_fake": d_a_fake,
-              "d_b": loss_b, "d_b_real": d_b_real, "d_b_fake": d_b_fake}
-    return {name: loss.detach() for name, loss in losses.items()} | {"grad_g": grad_g, "grad_d": grad_d}
+    losses = {
+        "g": g,
+        "g_adv": g_adv,
+        **content,
+        "d_a": loss_a,
+        "d_a_real": d_a_real,
+        "d_a_fake": d_a_fake,
+        "d_b": loss_b,
+        "d_b_real": d_b_real,
+        "d_b_fake": d_b_fake,
+    }
+    return {name: loss.detach() for name, loss in losses.items()} | {
+        "grad_g": grad_g,
+        "grad_d": grad_d,
+    }
 
 
 def size_of_gradient(*nets):
     """The length of the gradient of all weights as one vector."""
-    return torch.cat([p.grad.flatten() for net in nets for p in net.parameters() if p.grad is not None]).norm()
+    return torch.cat(
+        [p.grad.flatten() for net in nets for p in net.parameters() if p.grad is not None]
+    ).norm()

@@ -27,35 +27,77 @@ def explain(result):
     r, speed = result, result["pairs_per_second"]
     peak, reach = r["peak"][r["precision"]], r["flops_per_pair"] / r["bytes_per_pair"]
     roof = min(peak, reach * r["peak"]["copy"])
-    lines = [f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf {r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, "
-             f"{r['precision']}, on {r['device']}",
-             f"check: in float32 both steps' losses differ by {r['check']:.1e} at most (relative)", ""]
-    lines += [f"{name:18} {speed[name]:9.2f} pairs/s  {1000 * r['seconds'][name]:9.1f} ms a step ({1000 * r['spread'][name][0]:.1f} to "
-              f"{1000 * r['spread'][name][1]:.1f})  {r['ratio'][name]:.2f} times the reference" for name in speed]
+    lines = [
+        f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf {r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, "
+        f"{r['precision']}, on {r['device']}",
+        f"check: in float32 both steps' losses differ by {r['check']:.1e} at most (relative)",
+        "",
+    ]
+    lines += [
+        f"{name:18} {speed[name]:9.2f} pairs/s  {1000 * r['seconds'][name]:9.1f} ms a step ({1000 * r['spread'][name][0]:.1f} to "
+        f"{1000 * r['spread'][name][1]:.1f})  {r['ratio'][name]:.2f} times the reference"
+        for name in speed
+    ]
     if r["warm_up_seconds"]:
         gain = r["seconds"]["ganlib"] - r["seconds"]["ganlib, compiled"]
-        lines.append(f"compiling took {r['warm_up_seconds']} s, which " + (f"{r['warm_up_seconds'] / gain:.0f} steps earn back" if gain > 0 else "nothing earns back"))
-    lines += ["", "phases, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in r["phases_ms"].items()), f"memory: {r['memory_mib']} MiB", "",
-              f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair by the formula, {r['flops_counted'] / 1e9:.2f} by torch's counter",
-              f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, {r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
-              f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % of that peak",
-              f"roofline: {reach:.1f} FLOP for each byte that its operations move, so {roof / 1e9:.0f} GFLOP/s if memory alone held it back: "
-              + ("products are the limit" if roof == peak else "memory is the limit")]
+        lines.append(
+            f"compiling took {r['warm_up_seconds']} s, which "
+            + (
+                f"{r['warm_up_seconds'] / gain:.0f} steps earn back"
+                if gain > 0
+                else "nothing earns back"
+            )
+        )
+    lines += [
+        "",
+        "phases, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in r["phases_ms"].items()),
+        f"memory: {r['memory_mib']} MiB",
+        "",
+        f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair by the formula, {r['flops_counted'] / 1e9:.2f} by torch's counter",
+        f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, {r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
+        f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % of that peak",
+        f"roofline: {reach:.1f} FLOP for each byte that its operations move, so {roof / 1e9:.0f} GFLOP/s if memory alone held it back: "
+        + ("products are the limit" if roof == peak else "memory is the limit"),
+    ]
     return "\n".join(lines)
 
 
 def main(arguments=None):
-    """python -m ganlib.bench: measure one size, say it in words, and write JSON; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ganlib.bench", description="Time the training step against the plain one, in turns.")
+    """python -m ganlib.bench: measure one size, say it in words, and write JSON; returns the
+    exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ganlib.bench",
+        description="Time the training step against the plain one, in turns.",
+    )
     parser.add_argument("--arch", choices=ARCHS, default="cyclegan")
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")
-    for name, value in [("image-size", 64), ("ngf", 16), ("ndf", 32), ("batch-size", 4), ("steps", 10), ("accumulate", 1)]:
+    for name, value in [
+        ("image-size", 64),
+        ("ngf", 16),
+        ("ndf", 32),
+        ("batch-size", 4),
+        ("steps", 10),
+        ("accumulate", 1),
+    ]:
         parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--device", help="cpu, cuda or cuda:N; default the GPU if there is one")
-    parser.add_argument("--compile", action="store_true", help="time the step with torch.compile as well, and how long that takes")
-    parser.add_argument("--growth", action="store_true", help="also speed and memory against batch, image size and width")
-    parser.add_argument("--curves", type=int, metavar="STEPS", help="also train with both steps on built-in faces, and compare the losses")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="time the step with torch.compile as well, and how long that takes",
+    )
+    parser.add_argument(
+        "--growth",
+        action="store_true",
+        help="also speed and memory against batch, image size and width",
+    )
+    parser.add_argument(
+        "--curves",
+        type=int,
+        metavar="STEPS",
+        help="also train with both steps on built-in faces, and compare the losses",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     options = parser.parse_args(arguments)
     try:
@@ -68,25 +110,54 @@ def main(arguments=None):
             device = torch.device(options.device) if options.device else default_device()
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"--device {options.device}: {str(error).splitlines()[0]}; expected cpu, or cuda where there is a GPU") from None
-        cfg = TrainConfig.from_recipe(options.recipe, arch=options.arch, image_size=options.image_size, ngf=options.ngf, ndf=options.ndf,
-                                      batch_size=options.batch_size, precision=options.precision)
+            raise InputError(
+                f"--device {options.device}: {str(error).splitlines()[0]}; expected cpu, or cuda where there is a GPU"
+            ) from None
+        cfg = TrainConfig.from_recipe(
+            options.recipe,
+            arch=options.arch,
+            image_size=options.image_size,
+            ngf=options.ngf,
+            ndf=options.ndf,
+            batch_size=options.batch_size,
+            precision=options.precision,
+        )
         if options.accumulate < 1 or cfg.batch_size % options.accumulate:
-            raise InputError(f"--accumulate {options.accumulate}: expected a divisor of the batch of {cfg.batch_size}")
+            raise InputError(
+                f"--accumulate {options.accumulate}: expected a divisor of the batch of {cfg.batch_size}"
+            )
         result = measure(cfg, device, options.steps, options.accumulate, options.compile)
         print(explain(result))
         if options.growth:
             result["growth"] = grow(cfg, device, options.steps)
-            print("\n" + "\n".join(f"{row['varied']} {row['value']:>4}: {row['gflop_per_pair']:8.2f} GFLOP a pair, " + (
-                row.get("error") or f"{row['pairs_per_second']:8.2f} pairs/s, {row['memory_mib']:6} MiB") for row in result["growth"]))
+            print(
+                "\n"
+                + "\n".join(
+                    f"{row['varied']} {row['value']:>4}: {row['gflop_per_pair']:8.2f} GFLOP a pair, "
+                    + (
+                        row.get("error")
+                        or f"{row['pairs_per_second']:8.2f} pairs/s, {row['memory_mib']:6} MiB"
+                    )
+                    for row in result["growth"]
+                )
+            )
         if options.curves:
-            images = load_domains("builtin", options.image_size, builtin_a=400, builtin_b=440, builtin_eval=1)
-            result["curves"] = learn(cfg, images, device, options.curves, max(1, options.curves // 40))
-            print("\nlosses over training, ganlib and reference: " + "; ".join(
-                f"step {row['step']} g {row['ganlib']['g']:.3f} {row['reference']['g']:.3f}" for row in result["curves"][9::10]))
+            images = load_domains(
+                "builtin", options.image_size, builtin_a=400, builtin_b=440, builtin_eval=1
+            )
+            result["curves"] = learn(
+                cfg, images, device, options.curves, max(1, options.curves // 40)
+            )
+            print(
+                "\nlosses over training, ganlib and reference: "
+                + "; ".join(
+                    f"step {row['step']} g {row['ganlib']['g']:.3f} {row['reference']['g']:.3f}"
+                    for row in result["curves"][9::10]
+                )
+            )
         if path:
             write_atomic(path, json.dumps(result, indent=1))
-    except BrokenPipeError:     # see call
+    except BrokenPipeError:  # see call
         raise
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,19 +10,24 @@ from ganlib.models.vit import ViTBlock
 
 
 def count_flops(cfg):
-    """Floating-point operations, two for a multiply-add, of matrix products and convolutions: {"flops_per_image": one image
-    through one generator, "flops_per_pair": a training step on one pair, forward and backward}. Counted, nothing computed."""
+    """Floating-point operations, two for a multiply-add, of matrix products and convolutions:
+    {"flops_per_image": one image through one generator, "flops_per_pair": a training step on one
+    pair, forward and backward}. Counted, nothing computed."""
     meta = torch.device("meta")
-    nets, pair = build_nets(cfg, meta), [torch.empty(1, 3, *cfg.image_size, device=meta) for _ in range(2)]
+    nets, pair = (
+        build_nets(cfg, meta),
+        [torch.empty(1, 3, *cfg.image_size, device=meta) for _ in range(2)],
+    )
     with FlopCounterMode(display=False) as image, torch.no_grad():
-        nets.g_ab.train()(pair[0])      # in eval mode attention takes a path that is not counted
+        nets.g_ab.train()(pair[0])  # in eval mode attention takes a path that is not counted
     with FlopCounterMode(display=False) as step:
         pass_through(nets, *pair, cfg)
     return {"flops_per_image": image.get_total_flops(), "flops_per_pair": step.get_total_flops()}
 
 
 def pass_through(nets, real_a, real_b, cfg):
-    """Forward and backward of a training step, without updates or pools: for what is counted on shapes."""
+    """Forward and backward of a training step, without updates or pools: for what is counted on
+    shapes."""
     set_trainable(nets[2:], False)
     g, fake_a, fake_b = generator_losses(nets, real_a, real_b, cfg)
     g["g"].backward()
@@ -32,12 +37,17 @@ def pass_through(nets, real_a, real_b, cfg):
 
 
 def formula_flops(cfg):
-    """The same two figures from the sizes of the layers: 2 k^2 c_in c_out h w for a convolution, 2 in out for a linear layer on a token,
-    4 L^2 F for attention over L tokens. A step is 6 generator passes (2 there, and 2 back and 2 identities where these have a weight) and
-    6 of a discriminator (2 on fakes for the generators, 2 on real images, 2 on fakes for itself); backward costs twice the forward
-    pass, of discriminators in the generators' step once, as their weights are frozen then; the first convolution of a pass on images
-    that nothing is learned of needs no gradient of its input."""
-    nets, image = build_nets(cfg, torch.device("meta")), torch.empty(1, 3, *cfg.image_size, device="meta")
+    """The same two figures from the sizes of the layers: 2 k^2 c_in c_out h w for a convolution,
+    2 in out for a linear layer on a token, 4 L^2 F for attention over L tokens. A step is 6
+    generator passes (2 there, and 2 back and 2 identities where these have a weight) and 6 of a
+    discriminator (2 on fakes for the generators, 2 on real images, 2 on fakes for itself);
+    backward costs twice the forward pass, of discriminators in the generators' step once, as
+    their weights are frozen then; the first convolution of a pass on images that nothing is
+    learned of needs no gradient of its input."""
+    nets, image = (
+        build_nets(cfg, torch.device("meta")),
+        torch.empty(1, 3, *cfg.image_size, device="meta"),
+    )
     g, d = [forward_flops(net, image) for net in (nets.g_ab, nets.d_a)]
     with_cycle, with_idt = weighed(cfg)
     on_real, on_fake = 2 + 2 * with_idt, 2 * with_cycle
@@ -56,9 +66,12 @@ def forward_flops(net, image):
             found.append(2 * module.weight.numel() * output.shape[-2:].numel())
         elif isinstance(module, nn.Linear):
             found.append(2 * module.weight.numel() * output[..., 0].numel())
-        elif isinstance(module, ViTBlock):      # its attention calls no module: the three projections, the two products
+        # Its attention calls no module: the three projections, the two products
+        elif isinstance(module, ViTBlock):
             length, features = output.shape[-2:]
-            found.append(2 * module.attention.in_proj_weight.numel() * length + 4 * length**2 * features)
+            found.append(
+                2 * module.attention.in_proj_weight.numel() * length + 4 * length**2 * features
+            )
 
     hooks = [module.register_forward_hook(count) for module in net.modules()]
     with torch.no_grad():

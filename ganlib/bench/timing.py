@@ -1,7 +1,8 @@
-"""Measurements of the training step: against the plain one, against what the machine can do, by phase and by size.
+"""Measurements of the training step: against the plain one, against what the machine can do, by
+phase and by size.
 
-All in one process and in turns, so that what else the machine does falls on all alike: trust ratios, not seconds.
-"""
+All in one process and in turns, so that what else the machine does falls on all alike: trust
+ratios, not seconds."""
 
 import statistics
 import time
@@ -39,7 +40,8 @@ def wait_for(device):
 
 
 def take_turns(calls, device, steps, warm=4):
-    """Seconds of each of several calls, {name: [seconds]}, one after another and over again; the first `warm` rounds do not count."""
+    """Seconds of each of several calls, {name: [seconds]}, one after another and over again; the
+    first `warm` rounds do not count."""
     seconds = {name: [] for name in calls}
     with Progress("timing", (warm + steps) * len(calls), unit="calls") as progress:
         for turn in range(warm + steps):
@@ -57,21 +59,34 @@ def take_turns(calls, device, steps, warm=4):
 def make_images(cfg, device):
     """Batches of random bytes, (real_a, real_b) in [-1, 1]."""
     rng = torch.Generator().manual_seed(0)
-    return tuple(to_float(torch.randint(256, (cfg.batch_size, 3, *cfg.image_size), generator=rng, dtype=torch.uint8).to(device)) for _ in "ab")
+    return tuple(
+        to_float(
+            torch.randint(
+                256, (cfg.batch_size, 3, *cfg.image_size), generator=rng, dtype=torch.uint8
+            ).to(device)
+        )
+        for _ in "ab"
+    )
 
 
 def make_plain(cfg, device, tf32):
-    """The reference step on a batch, as a call. tf32: whether a GPU may round the factors of float32 products to 10 bits."""
+    """The reference step on a batch, as a call. tf32: whether a GPU may round the factors of
+    float32 products to 10 bits."""
     torch.manual_seed(cfg.seed)
     nets = plain_copy(build_nets(cfg, device))
     scale = cfg.batch_size**0.5 if cfg.scale_lr else 1.0
-    opts = [torch.optim.Adam([p for net in pair for p in net.parameters()], lr=lr, betas=(cfg.beta1, 0.999))
-            for pair, lr in ((nets[:2], cfg.lr_g * scale), (nets[2:], cfg.lr_d * scale))]
+    opts = [
+        torch.optim.Adam(
+            [p for net in pair for p in net.parameters()], lr=lr, betas=(cfg.beta1, 0.999)
+        )
+        for pair, lr in ((nets[:2], cfg.lr_g * scale), (nets[2:], cfg.lr_d * scale))
+    ]
     pools, batch = [PlainPool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device)
 
     def call():
         with allow_tf32(tf32):
             return reference_step(nets, opts, pools, *batch, cfg)
+
     return call
 
 
@@ -85,7 +100,15 @@ def make_fast(cfg, device, accumulate=1, compiled=False):
         for net in nets:
             net.compile(dynamic=False)
     pools, batch = [ImagePool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device)
-    step_on = partial(train_step, nets, opts, pools, cfg=cfg, amp=precision_context(cfg.precision, device)[0], parts=accumulate)
+    step_on = partial(
+        train_step,
+        nets,
+        opts,
+        pools,
+        cfg=cfg,
+        amp=precision_context(cfg.precision, device)[0],
+        parts=accumulate,
+    )
     if device.type == "cuda":
         step_on = CapturedStep(step_on, device)
 
@@ -98,6 +121,7 @@ def make_fast(cfg, device, accumulate=1, compiled=False):
         for schedule in schedules:
             schedule.step()
         return losses
+
     return call
 
 
@@ -113,15 +137,20 @@ def allow_tf32(on):
 
 
 def check(cfg, device, accumulate=1):
-    """The largest relative difference of a loss between both steps on this device, in float32, from the same weights, in the first step; on
-    a GPU also in the second one that the graph replays, where rounding has grown, a tenth of it."""
+    """The largest relative difference of a loss between both steps on this device, in float32,
+    from the same weights, in the first step; on a GPU also in the second one that the graph
+    replays, where rounding has grown, a tenth of it."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"precision": "float32"}))
     steps = WARM + 2 if device.type == "cuda" else 1
     with allow_tf32(False), Progress("comparing both steps", steps) as progress:
         fast, plain, found = make_fast(cfg, device, accumulate), make_plain(cfg, device, False), []
         for step in range(steps):
             ours, theirs = fast(), plain()
-            apart = [abs(float(ours[name] - theirs[name])) / abs(float(theirs[name])) for name in LOSSES if name in theirs]
+            apart = [
+                abs(float(ours[name] - theirs[name])) / abs(float(theirs[name]))
+                for name in LOSSES
+                if name in theirs
+            ]
             found.append(max(apart))
             progress.add()
     return max(found[0], found[-1] / (1 if len(found) == 1 else 10))
@@ -132,7 +161,11 @@ def phases(cfg, device, steps):
     nets = lay_out(build_nets(cfg, device), device)
     emas = [build_ema(net) for net in nets[:2]]
     (opt_g, opt_d), _ = build_optimizers(nets, cfg)
-    pools, (real_a, real_b), amp = [ImagePool(cfg.pool_size, seed) for seed in (0, 1)], make_images(cfg, device), precision_context(cfg.precision, device)[0]
+    pools, (real_a, real_b), amp = (
+        [ImagePool(cfg.pool_size, seed) for seed in (0, 1)],
+        make_images(cfg, device),
+        precision_context(cfg.precision, device)[0],
+    )
     found = {}
 
     def lap(name):
@@ -169,20 +202,31 @@ def phases(cfg, device, steps):
         for ema, net in zip(emas, nets):
             update_ema(ema, net, cfg.ema)
         lap("running means")
-    return {name: round(1000 * statistics.median(seconds[2:]), 2) for name, seconds in found.items()}
+    return {
+        name: round(1000 * statistics.median(seconds[2:]), 2) for name, seconds in found.items()
+    }
 
 
 def measure_peak(device, steps=5):
-    """What the machine can do: {"float32": FLOP/s of a large matrix product, "tf32" (GPU), "bfloat16", "copy": bytes/s read and written}."""
+    """What the machine can do: {"float32": FLOP/s of a large matrix product, "tf32" (GPU),
+    "bfloat16", "copy": bytes/s read and written}."""
     n = 8192 if device.type == "cuda" else 1536
     big = torch.empty(2**28 if device.type == "cuda" else 2**25, device=device)
     calls = {}
-    for name, dtype in [("float32", torch.float32), ("bfloat16", torch.bfloat16)] + [("tf32", torch.float32)] * (device.type == "cuda"):
-        a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    for name, dtype in [("float32", torch.float32), ("bfloat16", torch.bfloat16)] + [
+        ("tf32", torch.float32)
+    ] * (device.type == "cuda"):
+        a, b = (
+            torch.randn(n, n, device=device, dtype=dtype),
+            torch.randn(n, n, device=device, dtype=dtype),
+        )
         calls[name] = partial(product, a, b, name == "tf32")
     calls["copy"] = partial(torch.empty_like(big).copy_, big)
     best = {name: min(seconds) for name, seconds in take_turns(calls, device, steps, 2).items()}
-    return {name: (2 * big.nbytes if name == "copy" else 2 * n**3) / seconds for name, seconds in best.items()}
+    return {
+        name: (2 * big.nbytes if name == "copy" else 2 * n**3) / seconds
+        for name, seconds in best.items()
+    }
 
 
 def product(a, b, tf32):
@@ -192,32 +236,40 @@ def product(a, b, tf32):
 
 
 class Traffic(TorchDispatchMode):
-    """Bytes that the operations within read and write, if each takes its tensors from memory and puts its results there."""
+    """Bytes that the operations within read and write, if each takes its tensors from memory and
+    puts its results there."""
 
     bytes = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if not func.is_view:
-            self.bytes += sum(x.nbytes for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor))
+            self.bytes += sum(
+                x.nbytes for x in tree_leaves((args, kwargs, out)) if isinstance(x, torch.Tensor)
+            )
         return out
 
 
 def count_traffic(cfg):
-    """Bytes a step moves, in the precision that it computes in: counted on shapes, nothing computed. As if no two operations shared a cache."""
+    """Bytes a step moves, in the precision that it computes in: counted on shapes, nothing
+    computed. As if no two operations shared a cache."""
     meta = torch.device("meta")
     width = torch.bfloat16 if cfg.precision == "bfloat16" else torch.float32
     nets = build_nets(cfg, meta)
     for net in nets:
         net.to(width)
-    batch = [torch.empty(cfg.batch_size, 3, *cfg.image_size, device=meta, dtype=width) for _ in "ab"]
+    batch = [
+        torch.empty(cfg.batch_size, 3, *cfg.image_size, device=meta, dtype=width) for _ in "ab"
+    ]
     with Traffic() as traffic:
         pass_through(nets, *batch, cfg)
-    return traffic.bytes + 12 * 4 * sum(p.numel() for net in nets for p in net.parameters())   # Adam reads and writes, means
+    # Adam reads and writes, means
+    return traffic.bytes + 12 * 4 * sum(p.numel() for net in nets for p in net.parameters())
 
 
 def measure_memory(cfg, device, accumulate=1):
-    """What a step needs, in MiB: counted on a CPU, measured on a GPU with nothing else on it that is ours."""
+    """What a step needs, in MiB: counted on a CPU, measured on a GPU with nothing else on it
+    that is ours."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         call = make_fast(cfg, device, accumulate)
@@ -227,13 +279,21 @@ def measure_memory(cfg, device, accumulate=1):
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
     nets, memory = build_nets(cfg, device), []
     with count_memory(nets, device, memory):
-        train_step(nets, build_optimizers(nets, cfg)[0], [ImagePool(cfg.pool_size, s) for s in (0, 1)], *make_images(cfg, device), cfg,
-                   precision_context(cfg.precision, device)[0], parts=accumulate)
+        train_step(
+            nets,
+            build_optimizers(nets, cfg)[0],
+            [ImagePool(cfg.pool_size, s) for s in (0, 1)],
+            *make_images(cfg, device),
+            cfg,
+            precision_context(cfg.precision, device)[0],
+            parts=accumulate,
+        )
     return memory[0]
 
 
 def measure(cfg, device, steps=10, accumulate=1, compiled=False):
-    """Everything about one size, as a dict that JSON holds: see `explain` for what it says in words."""
+    """Everything about one size, as a dict that JSON holds: see `explain` for what it says in
+    words."""
     with out_of_memory(cfg, accumulate), Progress("measuring a step", 4, unit="parts") as progress:
         memory, apart = measure_memory(cfg, device, accumulate), check(cfg, device, accumulate)
         progress.update(1)
@@ -255,31 +315,72 @@ def measure(cfg, device, steps=10, accumulate=1, compiled=False):
     flops = formula_flops(cfg)["flops_per_pair"]
     base_name = "reference, TF32" if device.type == "cuda" else "reference"
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    base, top = medians[base_name], peak["tf32" if device.type == "cuda" and precision == "float32" else precision]
-    traffic = count_traffic(TrainConfig.from_recipe(**(vars(cfg) | {"precision": precision}))) / cfg.batch_size
-    return {"arch": cfg.arch, "recipe": cfg.recipe, "image_size": list(cfg.image_size), "ngf": cfg.ngf, "ndf": cfg.ndf, "batch_size": cfg.batch_size,
-            "accumulate": accumulate, "precision": precision, "device": device_name(device), "torch": torch.__version__, "steps": steps,
-            "check": apart, "seconds": {name: round(value, 5) for name, value in medians.items()},
-            "spread": {name: [round(min(v), 5), round(max(v), 5)] for name, v in seconds.items()},
-            "pairs_per_second": {name: round(cfg.batch_size / value, 2) for name, value in medians.items()},
-            "ratio": {name: round(base / value, 3) for name, value in medians.items()},
-            "warm_up_seconds": round(warm_up, 1) if compiled else None, "phases_ms": by_phase, "memory_mib": memory,
-            "flops_per_pair": flops, "flops_counted": count_flops(cfg)["flops_per_pair"], "bytes_per_pair": traffic,
-            "peak": peak, "flops_per_second": flops * cfg.batch_size / medians["ganlib"],
-            "share_of_peak": round(flops * cfg.batch_size / medians["ganlib"] / top, 3)}
+    base, top = (
+        medians[base_name],
+        peak["tf32" if device.type == "cuda" and precision == "float32" else precision],
+    )
+    traffic = (
+        count_traffic(TrainConfig.from_recipe(**(vars(cfg) | {"precision": precision})))
+        / cfg.batch_size
+    )
+    return {
+        "arch": cfg.arch,
+        "recipe": cfg.recipe,
+        "image_size": list(cfg.image_size),
+        "ngf": cfg.ngf,
+        "ndf": cfg.ndf,
+        "batch_size": cfg.batch_size,
+        "accumulate": accumulate,
+        "precision": precision,
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "steps": steps,
+        "check": apart,
+        "seconds": {name: round(value, 5) for name, value in medians.items()},
+        "spread": {name: [round(min(v), 5), round(max(v), 5)] for name, v in seconds.items()},
+        "pairs_per_second": {
+            name: round(cfg.batch_size / value, 2) for name, value in medians.items()
+        },
+        "ratio": {name: round(base / value, 3) for name, value in medians.items()},
+        "warm_up_seconds": round(warm_up, 1) if compiled else None,
+        "phases_ms": by_phase,
+        "memory_mib": memory,
+        "flops_per_pair": flops,
+        "flops_counted": count_flops(cfg)["flops_per_pair"],
+        "bytes_per_pair": traffic,
+        "peak": peak,
+        "flops_per_second": flops * cfg.batch_size / medians["ganlib"],
+        "share_of_peak": round(flops * cfg.batch_size / medians["ganlib"] / top, 3),
+    }
 
 
 def grow(cfg, device, steps):
-    """Speed, cost and memory against batch, image size and width, one changed at a time: a list of dicts."""
+    """Speed, cost and memory against batch, image size and width, one changed at a time: a list
+    of dicts."""
     rows = []
-    with Progress("measuring how cost grows", sum(map(len, GROWTH.values())), unit="sizes") as progress:
+    with Progress(
+        "measuring how cost grows", sum(map(len, GROWTH.values())), unit="sizes"
+    ) as progress:
         for name, value in [(name, value) for name, values in GROWTH.items() for value in values]:
-            changed = TrainConfig.from_recipe(**(vars(cfg) | {name: (value, value) if name == "image_size" else value}))
-            row = {"varied": name, "value": value, "gflop_per_pair": formula_flops(changed)["flops_per_pair"] / 1e9}
+            changed = TrainConfig.from_recipe(
+                **(vars(cfg) | {name: (value, value) if name == "image_size" else value})
+            )
+            row = {
+                "varied": name,
+                "value": value,
+                "gflop_per_pair": formula_flops(changed)["flops_per_pair"] / 1e9,
+            }
             try:
                 with out_of_memory(changed):
                     memory = measure_memory(changed, device)
-                    seconds = statistics.median(take_turns({"": make_fast(changed, device)}, device, steps, 4 if device.type == "cuda" else 1)[""])
+                    seconds = statistics.median(
+                        take_turns(
+                            {"": make_fast(changed, device)},
+                            device,
+                            steps,
+                            4 if device.type == "cuda" else 1,
+                        )[""]
+                    )
                 row |= {"pairs_per_second": changed.batch_size / seconds, "memory_mib": memory}
             except InputError as error:
                 row |= {"error": str(error)}
@@ -289,28 +390,43 @@ def grow(cfg, device, steps):
 
 
 def learn(cfg, images, device, steps, every=50):
-    """Both steps over a whole training, each from the same weights on the same batches: a list of {"step", "ganlib", "reference"}, each of
-    these the losses, means over `every` steps. The reference is in float32, ganlib's in the precision of the config."""
+    """Both steps over a whole training, each from the same weights on the same batches: a list
+    of {"step", "ganlib", "reference"}, each of these the losses, means over `every` steps. The
+    reference is in float32, ganlib's in the precision of the config."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"steps": steps}))
     torch.manual_seed(cfg.seed)
     fast, rows, sums = lay_out(build_nets(cfg, device), device), [], {"ganlib": {}, "reference": {}}
     plain, amp = plain_copy(fast), precision_context(cfg.precision, device)[0]
-    (opts, schedules), (plain_opts, plain_schedules) = build_optimizers(fast, cfg), build_optimizers(plain, cfg)
-    pools, plain_pools = [[kind(cfg.pool_size, cfg.seed + i) for i in (0, 1)] for kind in (ImagePool, PlainPool)]
+    (opts, schedules), (plain_opts, plain_schedules) = (
+        build_optimizers(fast, cfg),
+        build_optimizers(plain, cfg),
+    )
+    pools, plain_pools = [
+        [kind(cfg.pool_size, cfg.seed + i) for i in (0, 1)] for kind in (ImagePool, PlainPool)
+    ]
     batches = pair_batches(images.train, cfg.batch_size, cfg.seed, device)
     with Progress("training by both steps", steps) as progress:
         for step in range(1, steps + 1):
             real_a, real_b = next(batches)
             told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp)}
             with allow_tf32(False):
-                told["reference"] = reference_step(plain, plain_opts, plain_pools, real_a, real_b, cfg)
+                told["reference"] = reference_step(
+                    plain, plain_opts, plain_pools, real_a, real_b, cfg
+                )
             for schedule in (*schedules, *plain_schedules):
                 schedule.step()
             for name, losses in told.items():
-                sums[name] = {loss: sums[name].get(loss, 0) + value for loss, value in losses.items()}
+                sums[name] = {
+                    loss: sums[name].get(loss, 0) + value for loss, value in losses.items()
+                }
             if step % every == 0:
-                rows.append({"step": step} | {name: {loss: float(value) / every for loss, value in total.items()}
-                                              for name, total in sums.items()})
+                rows.append(
+                    {"step": step}
+                    | {
+                        name: {loss: float(value) / every for loss, value in total.items()}
+                        for name, total in sums.items()
+                    }
+                )
                 sums = {"ganlib": {}, "reference": {}}
             progress.add()
     return rows

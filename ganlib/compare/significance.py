@@ -1,7 +1,8 @@
-"""Which differences between models are established: a test over seeds whose error rate is known by simulation.
+"""Which differences between models are established: a test over seeds whose error rate is known by
+simulation.
 
-tests/simulate_differences.py simulates it; docs/statistics.md says what came out, and what it costs in seeds.
-"""
+tests/simulate_differences.py simulates it; docs/statistics.md says what came out, and what it
+costs in seeds."""
 
 from itertools import combinations
 
@@ -9,18 +10,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-ALPHA = 0.05    # of all comparisons of a table together
-NOISE = 5       # standard errors of a KID: one far above so many is tested by its logarithm, one below as it is
+ALPHA = 0.05  # of all comparisons of a table together
+# Standard errors of a KID: one far above so many is tested by its logarithm, one below as it is
+NOISE = 5
 
-# What is asked of two models, and the scores that answer it: each is the mean of both domains or directions.
-QUESTIONS = {"realism": ("kid_probe_a", "kid_probe_b"), "faithfulness": ("content_ab", "content_ba")}
+# What is asked of two models, and the scores that answer it: each is the mean of both domains or
+# directions.
+QUESTIONS = {
+    "realism": ("kid_probe_a", "kid_probe_b"),
+    "faithfulness": ("content_ab", "content_ba"),
+}
 HEADLINE = QUESTIONS["realism"] + QUESTIONS["faithfulness"]
-MEASURES = {"realism": "typical KID", "faithfulness": "content distance"}   # of both, less is better
+# Of both, less is better
+MEASURES = {"realism": "typical KID", "faithfulness": "content distance"}
 
 
 def plan_comparisons(table):
-    """Pairs of models that answer a question: those of one recipe (does the architecture matter?) or of one architecture (does the
-    recipe?). Where no two models have either in common, every pair."""
+    """Pairs of models that answer a question: those of one recipe (does the architecture
+    matter?) or of one architecture (does the recipe?). Where no two models have either in
+    common, every pair."""
     models = table.drop_duplicates("model").set_index("model")
     pairs = list(combinations(models.index, 2))
     planned = []
@@ -31,15 +39,19 @@ def plan_comparisons(table):
 
 
 def smallest_error(table):
-    """The smallest standard error of a KID in the table: how far a KID moves that is 0. NaN where no KID has an interval. It is taken
-    from the lower half of the interval by 1.96, which is a little too much: that is of Student's t. Only a scale is made of it."""
-    errors = np.array([(table[name] - table[f"{name}_low"].astype(float)) / 1.96 for name in QUESTIONS["realism"]])
+    """The smallest standard error of a KID in the table: how far a KID moves that is 0. NaN
+    where no KID has an interval. It is taken from the lower half of the interval by 1.96, which
+    is a little too much: that is of Student's t. Only a scale is made of it."""
+    errors = np.array(
+        [(table[name] - table[f"{name}_low"].astype(float)) / 1.96 for name in QUESTIONS["realism"]]
+    )
     return errors[errors > 0].min() if (errors > 0).any() else np.nan
 
 
 def even_out(kid, error):
-    """KIDs on the scale that they are tested on, asinh(KID / (NOISE * error)): of a large KID its logarithm, as its spread over seeds
-    grows with it; near 0 and below, where its spread is noise that does not grow, the KID itself. Without an error (NaN) the KID."""
+    """KIDs on the scale that they are tested on, asinh(KID / (NOISE * error)): of a large KID
+    its logarithm, as its spread over seeds grows with it; near 0 and below, where its spread is
+    noise that does not grow, the KID itself. Without an error (NaN) the KID."""
     return np.arcsinh(kid / (NOISE * error)) if np.isfinite(error) else kid
 
 
@@ -49,14 +61,16 @@ def typical(values, error):
 
 
 def welch(x, y):
-    """p of Welch's two-sided t-test (1947): x (..., n), y (..., m), n and m 2 or more -> (...). NaN where neither side varies.
+    """p of Welch's two-sided t-test (1947): x (..., n), y (..., m), n and m 2 or more -> (...). NaN
+    where neither side varies.
 
-    differs: with fewer degrees of freedom where the two spreads differ, f^2 / (n + m - 2) instead of Welch's f: no fewer than the smaller
-    set alone has, and no more than two of its size. At 3 to 5 seeds f is estimated too high, and up to 2 times too many equal pairs
-    would get a small p.
-    """
+    differs: with fewer degrees of freedom where the two spreads differ, f^2 / (n + m - 2)
+    instead of Welch's f: no fewer than the smaller set alone has, and no more than two of its
+    size. At 3 to 5 seeds f is estimated too high, and up to 2 times too many equal pairs would
+    get a small p."""
     n, m = x.shape[-1], y.shape[-1]
-    a, b = x.var(-1, ddof=1) / n, y.var(-1, ddof=1) / m     # by hand: scipy's ttest_ind warns of seeds that agree
+    # By hand: scipy's ttest_ind warns of seeds that agree
+    a, b = x.var(-1, ddof=1) / n, y.var(-1, ddof=1) / m
     with np.errstate(invalid="ignore", divide="ignore"):
         t = (x.mean(-1) - y.mean(-1)) / np.sqrt(a + b)
         freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
@@ -66,9 +80,10 @@ def welch(x, y):
 
 
 def holm(p):
-    """Holm's step-down adjustment (1979) of p-values (..., k) for their number along the last axis; NaN stay out."""
+    """Holm's step-down adjustment (1979) of p-values (..., k) for their number along the last
+    axis; NaN stay out."""
     p = np.asarray(p, dtype=float)
-    order = np.argsort(p, axis=-1)      # NaN come last
+    order = np.argsort(p, axis=-1)  # NaN come last
     left = np.count_nonzero(~np.isnan(p), axis=-1, keepdims=True) - np.arange(p.shape[-1])
     stepped = np.maximum.accumulate(np.take_along_axis(p, order, -1) * left, axis=-1)
     adjusted = np.empty_like(p)
@@ -77,21 +92,30 @@ def holm(p):
 
 
 def differences(table):
-    """The planned comparisons of a table of compare.gather in each of QUESTIONS, a row each, as a DataFrame.
+    """The planned comparisons of a table of compare.gather in each of QUESTIONS, a row each, as a
+    DataFrame.
 
-    value_one, value_other: the typical KID of both domains (on the scale of even_out, and back), the mean content distance of both
-    directions. effect: Hedges' g, the difference in units of the mean spread over seeds of the two, corrected for few seeds; less than
-    0 where `one` is better. p: by welch. p_adjusted: by Holm for all rows. established: p_adjusted below ALPHA. Two models of which
-    one has a single seed are not tested (NaN).
-    """
+    value_one, value_other: the typical KID of both domains (on the scale of even_out, and back),
+    the mean content distance of both directions. effect: Hedges' g, the difference in units of
+    the mean spread over seeds of the two, corrected for few seeds; less than 0 where `one` is
+    better. p: by welch. p_adjusted: by Holm for all rows. established: p_adjusted below ALPHA.
+    Two models of which one has a single seed are not tested (NaN)."""
     rows, error = [], smallest_error(table)
     for one, other in plan_comparisons(table):
         for question, names in QUESTIONS.items():
             scores = table[list(names)].to_numpy(dtype=float)
             tested = (even_out(scores, error) if question == "realism" else scores).mean(axis=1)
             x, y = [tested[(table.model == model).to_numpy()] for model in (one, other)]
-            values = [typical(side, error) if question == "realism" else side.mean() for side in (x, y)]
-            row = {"one": one, "other": other, "question": question, "value_one": values[0], "value_other": values[1]}
+            values = [
+                typical(side, error) if question == "realism" else side.mean() for side in (x, y)
+            ]
+            row = {
+                "one": one,
+                "other": other,
+                "question": question,
+                "value_one": values[0],
+                "value_other": values[1],
+            }
             rows.append(row | compare_pair(x, y, one, other))
     columns = ["one", "other", "question", "value_one", "value_other", "better", "effect", "p"]
     found = pd.DataFrame(rows, columns=columns)
@@ -101,14 +125,19 @@ def differences(table):
 
 
 def compare_pair(x, y, one, other):
-    """What the seeds of two models say, x (n,) and y (m,), where less is better: {"better", "effect", "p"}."""
+    """What the seeds of two models say, x (n,) and y (m,), where less is better: {"better",
+    "effect", "p"}."""
     difference = x.mean() - y.mean()
     better = (one if difference < 0 else other) if difference else None
     freedom = len(x) + len(y) - 2
     if min(len(x), len(y)) < 2 or np.ptp(x) == np.ptp(y) == 0:
         return {"better": better, "effect": np.nan, "p": np.nan}
     spread = np.sqrt((x.var(ddof=1) + y.var(ddof=1)) / 2)
-    return {"better": better, "effect": difference / spread * (1 - 3 / (4 * freedom - 1)), "p": float(welch(x, y))}
+    return {
+        "better": better,
+        "effect": difference / spread * (1 - 3 / (4 * freedom - 1)),
+        "p": float(welch(x, y)),
+    }
 
 
 def conclude(table, found):
@@ -117,24 +146,34 @@ def conclude(table, found):
     if len(seeds) < 2:
         return ["One model: there is nothing to compare it with."]
     if found.p.isna().all() and seeds.nunique() == 1 and seeds.max() > 1:
-        return ["Nothing is established: no score moves from seed to seed, so there is no spread to judge a difference by."]
+        return [
+            "Nothing is established: no score moves from seed to seed, so there is no spread to judge a difference by."
+        ]
     if found.p.isna().all():
         few = "one seed" if seeds.max() == 1 else "too few seeds"
-        return [f"Nothing is established: {few} a model, and how far a score moves from seed to seed is not known. Train 3 or more."]
+        return [
+            f"Nothing is established: {few} a model, and how far a score moves from seed to seed is not known. Train 3 or more."
+        ]
     lines = []
     for (one, other), part in found.groupby(["one", "other"], sort=False):
         if part.p.isna().all():
-            lines.append(f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each that "
-                         "differ, and better 3 or more.")
+            lines.append(
+                f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each that "
+                "differ, and better 3 or more."
+            )
             continue
         lines += [say_established(row) for row in part[part.established].itertuples()]
         untested, unsure = part[part.p.isna()], part[part.p.notna() & ~part.established]
         if len(unsure):
-            lines.append(f"Between {one} and {other} no difference is established in {' and '.join(unsure.question)} at {seeds[one]} and "
-                         f"{seeds[other]} seeds.")
+            lines.append(
+                f"Between {one} and {other} no difference is established in {' and '.join(unsure.question)} at {seeds[one]} and "
+                f"{seeds[other]} seeds."
+            )
         if len(untested):
-            lines.append(f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a score is missing, or none moves "
-                         "from seed to seed.")
+            lines.append(
+                f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a score is missing, or none moves "
+                "from seed to seed."
+            )
     return lines
 
 
@@ -144,5 +183,7 @@ def say_established(row):
     loser = row.other
     if row.better == row.other:
         better, worse, loser = worse, better, row.one
-    return (f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} {better:.3g} against {worse:.3g}, effect "
-            f"{abs(row.effect):.1f}, p {row.p_adjusted:.2g}).")
+    return (
+        f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} {better:.3g} against {worse:.3g}, effect "
+        f"{abs(row.effect):.1f}, p {row.p_adjusted:.2g})."
+    )

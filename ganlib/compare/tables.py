@@ -12,45 +12,79 @@ from ganlib.evaluate.scores import SCORES, VERSION, family
 from ganlib.runs.folder import load_config, read_json
 from ganlib.system.files import expand
 
-COSTS = {"parameters": "parameters of a generator", "flops_per_pair": "FLOPs a training pair", "pairs_per_second": "pairs/s",
-         "train_seconds": "training, s", "memory_mib": "memory of training, MiB"}
+COSTS = {
+    "parameters": "parameters of a generator",
+    "flops_per_pair": "FLOPs a training pair",
+    "pairs_per_second": "pairs/s",
+    "train_seconds": "training, s",
+    "memory_mib": "memory of training, MiB",
+}
 
 
 def gather(folders, weights="ema"):
-    """One row a run, as a DataFrame: model, arch, recipe, seed, folder, the costs, and of each score NAME, NAME_low and NAME_high.
+    """One row a run, as a DataFrame: model, arch, recipe, seed, folder, the costs, and of each
+    score NAME, NAME_low and NAME_high.
 
-    Runs that differ in their seed alone are one model. A score that only some runs have is missing (NaN) in the others, and time
-    and memory are where runs were made on different devices. Raises InputError for a folder that holds no finished run, one without scores, two runs of one model and seed (which would count one
-    training twice), and where runs were scored by different protocols: the first difference is named.
-    """
+    Runs that differ in their seed alone are one model. A score that only some runs have is
+    missing (NaN) in the others, and time and memory are where runs were made on different
+    devices. Raises InputError for a folder that holds no finished run, one without scores, two
+    runs of one model and seed (which would count one training twice), and where runs were scored
+    by different protocols: the first difference is named."""
     if not folders:
-        raise InputError("runs: none given; expected folders of finished runs, such as reports/runs/*")
+        raise InputError(
+            "runs: none given; expected folders of finished runs, such as reports/runs/*"
+        )
     rows, configs, protocols, known = [], [], {}, {}
     for folder in dict.fromkeys(expand(folder, "run folder") for folder in folders):
         if one_line(folder).encode("utf-8") != str(folder).encode("utf-8", "surrogateescape"):
-            raise InputError(f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 without line breaks")
+            raise InputError(
+                f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 without line breaks"
+            )
         cfg = load_config(folder)
         if not (folder / "metrics.json").exists():
-            raise InputError(f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again")
+            raise InputError(
+                f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again"
+            )
         metrics = read_json(folder / "metrics.json")
         if "scores" not in metrics or "protocols" not in metrics:
             raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again")
         if "kid_probe_a" not in metrics["scores"][weights]:
-            raise InputError(f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
-                             "domain, for a KID")
+            raise InputError(
+                f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
+                "domain, for a KID"
+            )
         for name, protocol in metrics["protocols"].items():
             if protocol.get("version") != VERSION:
                 raise InputError(
                     f"run folder {folder}: {name} is of version {protocol.get('version')} of the scores, "
                     f"expected {VERSION}; ganlib.train.fit_or_load, with the run's config and data, scores "
-                    "it anew without a training, as notebook 04 does")
+                    "it anew without a training, as notebook 04 does"
+                )
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         if cfg in known:
-            raise InputError(f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out")
-        costs = {name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name) for name in COSTS}
-        scores = {name + end: score[key] for name, score in metrics["scores"][weights].items()
-                  for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}
-        rows.append({"arch": cfg.arch, "recipe": cfg.recipe, "seed": cfg.seed, "folder": str(folder), "device": f"{metrics['device']}, {metrics['precision']}"} | costs | scores)
+            raise InputError(
+                f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out"
+            )
+        costs = {
+            name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name)
+            for name in COSTS
+        }
+        scores = {
+            name + end: score[key]
+            for name, score in metrics["scores"][weights].items()
+            for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+        rows.append(
+            {
+                "arch": cfg.arch,
+                "recipe": cfg.recipe,
+                "seed": cfg.seed,
+                "folder": str(folder),
+                "device": f"{metrics['device']}, {metrics['precision']}",
+            }
+            | costs
+            | scores
+        )
         configs.append(asdict(cfg))
         known[cfg] = folder
     table = pd.DataFrame(rows)
@@ -64,13 +98,17 @@ def refuse_another(name, folder, protocol, other_folder, other):
     """Raise InputError unless two runs have a score by the same protocol."""
     for key in sorted(protocol.keys() | other.keys()):
         if protocol.get(key) != other.get(key):
-            raise InputError(f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of different "
-                             "protocols cannot be set in one table; compare runs of the same data and probe")
+            raise InputError(
+                f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of different "
+                "protocols cannot be set in one table; compare runs of the same data and probe"
+            )
 
 
 def name_models(configs):
-    """A name for each config that tells models apart: architecture, ngf and recipe; and what else differs, between two of one
-    name or, of what no recipe fixes (such as the steps), between any two: models that were trained unequally show it."""
+    """A name for each config that tells models apart: architecture, ngf and recipe; and what
+    else differs, between two of one name or, of what no recipe fixes (such as the steps),
+    between any two: models that were trained unequally show it."""
+
     def values(config, fields):
         return json.dumps({field: config[field] for field in fields}, sort_keys=True)
 
@@ -79,7 +117,14 @@ def name_models(configs):
     short = [f"{config['arch']} {config['ngf']}, {config['recipe']}" for config in configs]
     names = []
     for name, config in zip(short, configs):
-        differs = [field for field in fields if len({values(c, [field]) for s, c in zip(short, configs) if s == name or field in shared}) > 1]
+        differs = [
+            field
+            for field in fields
+            if len(
+                {values(c, [field]) for s, c in zip(short, configs) if s == name or field in shared}
+            )
+            > 1
+        ]
         names.append(", ".join([name, *(f"{field} {config[field]}" for field in differs)]))
     return names
 
@@ -91,25 +136,34 @@ def validation_kid(run):
 
 
 def seconds_to_kid(run, target):
-    """Seconds that a Run trained (validation left out) until its validation KID was at or below the target; NaN if it never was."""
+    """Seconds that a Run trained (validation left out) until its validation KID was at or below
+    the target; NaN if it never was."""
     kid = validation_kid(run)
     reached = kid.index[kid <= target]
     return run.metrics["train_seconds"] * reached[0] / run.cfg.steps if len(reached) else np.nan
 
 
 def describe(name):
-    """A score's name in words, with its domain or direction: "KID, probe, of fake_a", "content distance A to B"."""
+    """A score's name in words, with its domain or direction: "KID, probe, of fake_a", "content
+    distance A to B"."""
     end = name.rsplit("_", 1)[1]
-    return f"{SCORES[family(name)][0]} " + (f"{end[0].upper()} to {end[1].upper()}" if len(end) == 2 else f"of fake_{end}")
+    return f"{SCORES[family(name)][0]} " + (
+        f"{end[0].upper()} to {end[1].upper()}" if len(end) == 2 else f"of fake_{end}"
+    )
 
 
 def score_columns(table):
     """The scores in a table of gather, in the order of SCORES."""
-    return [name for name in table if name.rsplit("_", 1)[-1] in ("a", "b", "ab", "ba") and family(name) in SCORES]
+    return [
+        name
+        for name in table
+        if name.rsplit("_", 1)[-1] in ("a", "b", "ab", "ba") and family(name) in SCORES
+    ]
 
 
 def significant(value, error=None):
-    """A number in three significant digits, its spread in as many decimals; "-" where there is none."""
+    """A number in three significant digits, its spread in as many decimals; "-" where there is
+    none."""
     if value is None or np.isnan(value):
         return "-"
     places = max(0, 2 - int(np.floor(np.log10(abs(value) or 1)))) if abs(value) < 1e6 else 0

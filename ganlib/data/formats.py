@@ -142,7 +142,8 @@ def register_heif():
 
 
 def openers(content, read):
-    """The formats of Pillow that may open a file: that of the plug-in if it is HEIC, else `read`."""
+    """The formats of Pillow that may open a file: that of the plug-in if it is HEIC, else
+    `read`."""
     kind = kind_by_content(content) if content[4:8] == b"ftyp" else None
     return ["HEIF"] if kind and kind.name == "HEIC" and register_heif() else read
 
@@ -204,7 +205,8 @@ def is_raw(name, content):
 
 
 def find_kind(name, content, read):
-    """The Kind of a file that Pillow did not know, or None. read: Pillow's formats that are read."""
+    """The Kind of a file that Pillow did not know, or None. read: Pillow's formats that are
+    read."""
     by_content, by_name = kind_by_content(content), kind_by_name(name)
     if (
         by_content

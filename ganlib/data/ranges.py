@@ -162,7 +162,9 @@ def tell_ranges(ranges, given, written, files):
     ]
     for domain, ends in sorted(ranges.items()):
         wide = (
-            files[(files.domain == printable(domain)) & (files.reason == "")]["mode"].map(is_wide).astype(bool)
+            files[(files.domain == printable(domain)) & (files.reason == "")]["mode"]
+            .map(is_wide)
+            .astype(bool)
         )
         origin = "a range found in all of them"
         if domain in written:

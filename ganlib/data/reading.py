@@ -1,4 +1,5 @@
-"""A data set of files as arrays: find its layout, decode each image once, settle which split each belongs to."""
+"""A data set of files as arrays: find its layout, decode each image once, settle which split
+each belongs to."""
 
 import os
 from contextlib import nullcontext
@@ -15,15 +16,17 @@ from ganlib.errors import InputError, printable
 from ganlib.faces import SPLITS
 from ganlib.show.progress import Progress
 
-NO_IMAGE = "outside the layout", "not in the manifest"   # reasons that say nothing of the file itself
-UNLISTED = "?"      # the split of a file that is not in the manifest
+# Reasons that say nothing of the file itself
+NO_IMAGE = "outside the layout", "not in the manifest"
+UNLISTED = "?"  # the split of a file that is not in the manifest
 
 
 def read_files(data, size, domain_a, strict=True, value_range=""):
-    """Read a folder, zip or data set of the hub at size (H, W): (name, names of the domains, A first; {domain: uint8
-    (N, 3, H, W), train, val and test one after another}; the facts of every file, a
-    DataFrame; notes; {domain: digest}; {domain: range of values}, of those with files of more than
-    8 bits). Raises InputError, if strict also for many images that cannot be read."""
+    """Read a folder, zip or data set of the hub at size (H, W): (name, names of the domains, A
+    first; {domain: uint8 (N, 3, H, W), train, val and test one after another}; the facts of
+    every file, a DataFrame; notes; {domain: digest}; {domain: range of values}, of those with
+    files of more than 8 bits). Raises InputError, if strict also for many images that cannot be
+    read."""
     source = open_source(data)
     layout = group_files(source.files)
     groups, outside = layout.groups, layout.outside
@@ -33,21 +36,30 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     check_places(data, layout, rows)
     others = source.refused + [(f, NO_IMAGE[0]) for f in outside]
     given, kept = spread_range(value_range, names, data), written_ranges(manifest, groups, rows)
-    plugins = [("pillow-heif", "")] if heif_is_installed() else []      # with which other files are read
+    # With which other files are read
+    plugins = [("pillow-heif", "")] if heif_is_installed() else []
     cache = final = Cache(source, plan(groups, rows), others + plugins, size, kept | given)
     found = cache.load()
     with cache if found is None else nullcontext() as folder:
         if found is None:
             with Progress(f"reading {source.name}", cache.images, unit="images") as progress:
                 arrays, facts, notes, ranges = decode_domains(
-                    source, plan(groups, rows), names, size, folder, progress, data, strict,
-                    kept | given)
+                    source,
+                    plan(groups, rows),
+                    names,
+                    size,
+                    folder,
+                    progress,
+                    data,
+                    strict,
+                    kept | given,
+                )
             facts = tabulate(facts, others)
         elif strict:
             refuse_many(found[1], data)
         if manifest and rows is not None:
             written = [f"the splits are those of {manifest.name}; delete it to split anew"]
-        elif manifest and strict:   # who only looks leaves nothing behind
+        elif manifest and strict:  # who only looks leaves nothing behind
             table, ends = (facts, ranges) if found is None else (found[1], found[4])
             ends = {printable(domain): range_ for domain, range_ in ends.items()}
             written = [write_manifest(manifest, table, ends)]
@@ -55,20 +67,30 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
             now = written_ranges(manifest, groups, rows) | given
             final = Cache(source, plan(groups, rows), others + plugins, size, now)
         if found is None:
-            hidden = len(source.files) - sum(map(len, groups.values())) - len(outside) - sum(f.endswith(MANIFEST) for f in source.files)
+            hidden = (
+                len(source.files)
+                - sum(map(len, groups.values()))
+                - len(outside)
+                - sum(f.endswith(MANIFEST) for f in source.files)
+            )
             found = cache.save(final, arrays, facts, notes + passed_over(facts, hidden), ranges)
         elif final is not cache:
             found = cache.move(final) or found
     arrays, facts, notes, digests, ranges = found
     if not manifest and source.manifest and os.path.lexists(source.manifest):
-        written = [f"{source.manifest.name} is not used, as the folders say which split a file is in; delete it"]
-    a_is = f"A is {printable(names[0])}, B is {printable(names[1])}" + ("" if domain_a else " (by alphabet; domain_a chooses)")
+        written = [
+            f"{source.manifest.name} is not used, as the folders say which split a file is in; delete it"
+        ]
+    a_is = f"A is {printable(names[0])}, B is {printable(names[1])}" + (
+        "" if domain_a else " (by alphabet; domain_a chooses)"
+    )
     notes = [a_is, *tell_ranges(ranges, given, kept, facts), *notes, *written]
     return source.name, names, arrays, facts, notes, digests, ranges
 
 
 def check_domains(data, groups, domain_a):
-    """Names of A and B; InputError unless there are two. domain_a: as the folder is called, or as it is printed."""
+    """Names of A and B; InputError unless there are two. domain_a: as the folder is called, or
+    as it is printed."""
     names = sorted({domain for _, domain in groups})
     shown = [shorten(name, 100) for name in names]
     if not groups:
@@ -89,8 +111,8 @@ def check_domains(data, groups, domain_a):
 
 
 def check_places(data, layout, rows):
-    """InputError where files contradict the folders that they lie in, unless a manifest's rows keep them out of train, and where a
-    domain has no train and images lie outside of the layout."""
+    """InputError where files contradict the folders that they lie in, unless a manifest's rows
+    keep them out of train, and where a domain has no train and images lie outside of the layout."""
     wrong = [
         m
         for m in layout.misplaced
@@ -114,8 +136,9 @@ def check_places(data, layout, rows):
 
 
 def plan(groups, rows):
-    """[(domain, split, file, sha256)] in the order in which images are decoded and kept. Where a manifest's rows tell the
-    split they tell the sha256 too, and a file that is in none of them has the split UNLISTED."""
+    """[(domain, split, file, sha256)] in the order in which images are decoded and kept. Where a
+    manifest's rows tell the split they tell the sha256 too, and a file that is in none of them
+    has the split UNLISTED."""
     entries = []
     for (split, domain), files in groups.items():
         for f in files:
@@ -133,9 +156,11 @@ def written_ranges(manifest, groups, rows):
     for (_, domain), files in groups.items() if rows else ():
         found = sorted({rows[printable(f)][2] for f in files if printable(f) in rows} - {None})
         if len(found) > 1:
-            raise InputError(f"manifest {manifest}: low and high of domain {printable(domain)} are "
-                             f"{found[0]} and {found[1]}; expected the same in all rows that have "
-                             "them; put it right, or delete it to split anew")
+            raise InputError(
+                f"manifest {manifest}: low and high of domain {printable(domain)} are "
+                f"{found[0]} and {found[1]}; expected the same in all rows that have "
+                "them; put it right, or delete it to split anew"
+            )
         ranges |= {domain: found[0]} if found else {}
     return ranges
 
@@ -159,17 +184,22 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict,
     for k, domain in enumerate(sorted(names)):
         mine = [e for e in entries if e[0] == domain]
         ends, files = known.get(domain), [e[2] for e in mine]
-        images, facts = decode_all(files, source.read, size, folder, f"{k}.decoded", progress.add,
-                                   ends)
+        images, facts = decode_all(
+            files, source.read, size, folder, f"{k}.decoded", progress.add, ends
+        )
         ends = settle_range(images, facts, mine, source.read, size, progress, ends)
         ranges |= {domain: ends} if ends else {}
-        facts = pd.DataFrame(facts, columns=FACTS).assign(domain=printable(domain), split=[e[1] for e in mine])
+        facts = pd.DataFrame(facts, columns=FACTS).assign(
+            domain=printable(domain), split=[e[1] for e in mine]
+        )
         facts.loc[(facts.split == UNLISTED) & (facts.reason == ""), "reason"] = NO_IMAGE[1]
         facts.loc[facts.split == UNLISTED, "split"] = ""
         for (_, _, file, sha256), found, reason in zip(mine, facts.sha256, facts.reason):
             if sha256 and found != sha256 and not reason:
-                raise InputError(f"manifest {source.manifest}: {printable(file)} has changed since it was written; put the old "
-                                 "file back, or delete the manifest to split anew")
+                raise InputError(
+                    f"manifest {source.manifest}: {printable(file)} has changed since it was written; put the old "
+                    "file back, or delete the manifest to split anew"
+                )
         refuse_foreign(facts, printable(domain), data)
         tables.append(facts)
         arrays[printable(domain)] = images
@@ -184,33 +214,40 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict,
 
 
 def settle(facts, images, domain, data):
-    """Give every readable image of a domain a split, in facts; returns (their order by split, notes). In images, those that
-    the manifest does not list come last."""
+    """Give every readable image of a domain a split, in facts; returns (their order by split,
+    notes). In images, those that the manifest does not list come last."""
     good = facts.index[facts.reason == ""]
     split = facts.split[good].to_numpy(object)
     unsplit, notes = (split == "").any(), []
     missing = [s for s in ("test", "val") if not (split == s).any()]
     loose = np.flatnonzero((split == "") | (split == "train"))
     if not len(loose):
-        raise InputError(f"data {printable(data)}: no readable image of domain {domain} in train; expected at least one")
+        raise InputError(
+            f"data {printable(data)}: no readable image of domain {domain} in train; expected at least one"
+        )
     if missing:
         if len(loose) <= len(missing):
-            raise InputError(f"data {printable(data)}: {len(loose)} readable images of domain {domain} in train; expected 3 or more, or "
-                             "images in val and test")
+            raise InputError(
+                f"data {printable(data)}: {len(loose)} readable images of domain {domain} in train; expected 3 or more, or "
+                "images in val and test"
+            )
         digests = facts.sha256[good].to_numpy()[loose]
         split[loose] = assign(digests, group(images, loose, digests), missing)
         for s in missing:
             n = int((split == s).sum())
             if not n or not (split == "train").any():
-                raise InputError(f"data {printable(data)}: the {len(loose)} images of domain {domain} are too alike to hold out a {s} "
-                                 "that train does not know; add images, or lay some in val and test")
+                raise InputError(
+                    f"data {printable(data)}: the {len(loose)} images of domain {domain} are too alike to hold out a {s} "
+                    "that train does not know; add images, or lay some in val and test"
+                )
             notes += [] if unsplit else [f"{domain} has no {s}: {n} images of train are held out"]
     facts.loc[good, "split"] = split
     return np.argsort([SPLITS.index(s) for s in split], kind="stable"), notes
 
 
 def refuse_foreign(facts, domain, data):
-    """Raise InputError for a domain in which nothing can be read and there are files of a kind that is not read."""
+    """Raise InputError for a domain in which nothing can be read and there are files of a kind
+    that is not read."""
     foreign = facts.format[(facts.reason != "") & facts.format.notna()].value_counts()
     if (facts.reason != "").all() and len(foreign):
         told = " and ".join(
@@ -222,7 +259,8 @@ def refuse_foreign(facts, domain, data):
 
 
 def refuse_many(facts, data):
-    """Raise InputError where so many images cannot be read that something is wrong: over 1 %, and at least 10."""
+    """Raise InputError where so many images cannot be read that something is wrong: over 1 %,
+    and at least 10."""
     why = why_unused(facts)
     bad = facts[why.isin(["broken", "foreign"])]
     total = len(bad) + int((why == "").sum())
@@ -236,9 +274,10 @@ def refuse_many(facts, data):
 
 
 def why_unused(facts):
-    """Why each file is not used, a Series of words. broken: an image that cannot be read; foreign: of a kind that is not read
-    (see formats); beside: of such a kind, beside an image of the same name, or nothing but Apple's edits; unlisted: not in the
-    manifest; outside: of the layout; other: no image. "" for those that are used."""
+    """Why each file is not used, a Series of words. broken: an image that cannot be read;
+    foreign: of a kind that is not read (see formats); beside: of such a kind, beside an image of
+    the same name, or nothing but Apple's edits; unlisted: not in the manifest; outside: of the
+    layout; other: no image. "" for those that are used."""
     bad, name = facts.reason != "", facts.file.map(is_image_name).astype(bool)
     kind = facts.format.fillna("")
     stems = facts.file.str.replace(r"\.[^./]*$", "", regex=True)

@@ -1,7 +1,8 @@
-"""Where images come from: a folder, a zip or a data set of the Hugging Face hub, each as names and a way to read one.
+"""Where images come from: a folder, a zip or a data set of the Hugging Face hub, each as names and
+a way to read one.
 
-Nothing is unpacked and nothing that a name or a link points to outside is opened; what is refused is listed with a reason.
-"""
+Nothing is unpacked and nothing that a name or a link points to outside is opened; what is
+refused is listed with a reason."""
 
 import os
 import re
@@ -15,26 +16,43 @@ from ganlib.data.formats import NAMED, TABLE, UNPACK, explain, is_image_name, ki
 from ganlib.errors import InputError, printable
 from ganlib.system.files import expand
 
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-               "test": "test", "testing": "test"}
-SPLIT_WORDS = re.compile(r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?|tests|dev|eval(?:uation)?|hold[-_ ]?out|held[-_ ]?out)"
-                         r"(?:[-_ ]?(?:set|images|imgs|data|split))?[-_ ]?[0-9]*(?:[-_ ]?[AB])?", re.IGNORECASE)    # test, testA, test_images
-PLAIN = re.compile(r"readme|licen[cs]e|copying|makefile|authors|changelog|checksums|md5|sha", re.IGNORECASE)    # no images, without an ending
-LAYOUTS = ("expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA trainB valA valB testA "
-           "testB, or one folder for each domain")
-MAX_BYTES = 256 * 2**20     # of one file, as it unpacks
-MAX_DEPTH = 50              # of folders below that of the data set
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+SPLIT_WORDS = re.compile(
+    r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?|tests|dev|eval(?:uation)?|hold[-_ ]?out|held[-_ ]?out)"
+    # test, testA, test_images
+    r"(?:[-_ ]?(?:set|images|imgs|data|split))?[-_ ]?[0-9]*(?:[-_ ]?[AB])?",
+    re.IGNORECASE,
+)
+# No images, without an ending
+PLAIN = re.compile(
+    r"readme|licen[cs]e|copying|makefile|authors|changelog|checksums|md5|sha", re.IGNORECASE
+)
+LAYOUTS = (
+    "expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA trainB valA valB testA "
+    "testB, or one folder for each domain"
+)
+MAX_BYTES = 256 * 2**20  # of one file, as it unpacks
+MAX_DEPTH = 50  # of folders below that of the data set
 MANIFEST = "ganlib_manifest.csv"
 
 
 class Source(NamedTuple):
-    """The files of a data set. `files`: relative POSIX path -> what changes when the file does (size and time, or CRC)."""
+    """The files of a data set. `files`: relative POSIX path -> what changes when the file does
+    (size and time, or CRC)."""
 
     name: str
     files: dict[str, tuple]
     read: Callable[[str], bytes]
-    refused: list[tuple[str, str]]      # (file, reason)
-    manifest: Path | None               # where the splits of a flat data set are written down
+    refused: list[tuple[str, str]]  # (file, reason)
+    manifest: Path | None  # where the splits of a flat data set are written down
 
 
 def open_source(data):
@@ -44,18 +62,22 @@ def open_source(data):
     path = expand(data, "data")
     try:
         kind = path.stat().st_mode
-    except (OSError, ValueError) as error:      # ValueError: a name with a NUL
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         reason = error.strerror if isinstance(error, OSError) else printable(error)
-        raise InputError(f"data {shorten(data)}: no such folder or zip file ({reason}); expected \"builtin\", a folder, a zip or "
-                         "hf:OWNER/NAME") from None
+        raise InputError(
+            f'data {shorten(data)}: no such folder or zip file ({reason}); expected "builtin", a folder, a zip or '
+            "hf:OWNER/NAME"
+        ) from None
     if stat.S_ISDIR(kind):
         return open_folder(path)
     try:
         if not stat.S_ISREG(kind):
-            raise ValueError("not a regular file")      # a pipe would be read forever
+            raise ValueError("not a regular file")  # a pipe would be read forever
         return open_zip(path)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
-        raise InputError(f"data {shorten(data)}: neither a folder nor a zip file that can be read ({printable(error)})") from None
+        raise InputError(
+            f"data {shorten(data)}: neither a folder nor a zip file that can be read ({printable(error)})"
+        ) from None
 
 
 def shorten(name, most=300):
@@ -69,7 +91,8 @@ def clip(text, most=300):
 
 
 def open_folder(path):
-    """The regular files below a folder. Links are followed, but not back into a folder that they lie in."""
+    """The regular files below a folder. Links are followed, but not back into a folder that they
+    lie in."""
     files, refused, real = {}, [], {}
 
     def relative(name):
@@ -94,23 +117,30 @@ def open_folder(path):
             file = os.path.join(top, name)
             try:
                 facts = os.stat(file)
-            except OSError as error:    # a link to nothing or to itself
+            except OSError as error:  # a link to nothing or to itself
                 refused.append((relative(file), error.strerror))
                 continue
             if not stat.S_ISREG(facts.st_mode):
-                refused.append((relative(file), "neither a file nor a folder"))     # a pipe would be read forever
+                # A pipe would be read forever
+                refused.append((relative(file), "neither a file nor a folder"))
             elif facts.st_size > MAX_BYTES:
                 refused.append((relative(file), too_large(facts.st_size)))
             else:
                 files[relative(file)] = facts.st_size, facts.st_mtime_ns
-    return Source(printable(path.resolve().name), files, lambda name: (path / name).read_bytes(), refused, path / MANIFEST)
+    return Source(
+        printable(path.resolve().name),
+        files,
+        lambda name: (path / name).read_bytes(),
+        refused,
+        path / MANIFEST,
+    )
 
 
 def open_zip(path):
     """The files in a zip, read in place."""
     archive, members, refused = zipfile.ZipFile(path), {}, []
     for info in archive.infolist():
-        name = info.filename.replace("\\", "/")     # as Windows writes them
+        name = info.filename.replace("\\", "/")  # as Windows writes them
         parts = PurePosixPath(name).parts
         if name.endswith("/"):
             continue
@@ -132,7 +162,9 @@ def open_zip(path):
             return member.read(MAX_BYTES + 1)
 
     files = {name: (info.CRC, info.file_size) for name, info in members.items()}
-    return Source(printable(path.name), files, read, refused, path.with_name(f"{path.name}.{MANIFEST}"))
+    return Source(
+        printable(path.name), files, read, refused, path.with_name(f"{path.name}.{MANIFEST}")
+    )
 
 
 def too_large(size):
@@ -141,36 +173,50 @@ def too_large(size):
 
 
 def open_hub(name):
-    """A data set of the Hugging Face hub (or a local folder in that form): one image column and a label of two classes
-    (or a column of two values, see label_column), or two image columns, in splits. Needs the package datasets (https://huggingface.co/docs/datasets)."""
+    """A data set of the Hugging Face hub (or a local folder in that form): one image column and
+    a label of two classes (or a column of two values, see label_column), or two image columns,
+    in splits. Needs the package datasets (https://huggingface.co/docs/datasets)."""
     try:
         import datasets
     except ImportError:
-        raise InputError(f"data hf:{name}: needs the package datasets; install it: pip install 'datasets>=4'") from None
+        raise InputError(
+            f"data hf:{name}: needs the package datasets; install it: pip install 'datasets>=4'"
+        ) from None
     if not name:
         raise InputError("data hf: names no data set; expected hf:OWNER/NAME, or hf:FOLDER")
     try:
         splits = datasets.load_dataset(str(expand(name, "data")) if name.startswith("~") else name)
-    except Exception as error:  # the library raises its own, the hub's, requests' and the file system's
+    # The library raises its own, the hub's, requests' and the file system's
+    except Exception as error:
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise InputError(f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or download "
-                         "it elsewhere and give its folder: hf:FOLDER") from None
-    rows, raw, refused = {}, {}, []   # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
+        raise InputError(
+            f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or download "
+            "it elsewhere and give its folder: hf:FOLDER"
+        ) from None
+    # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
+    rows, raw, refused = {}, {}, []
     for split, table in splits.items():
         columns = [c for c, kind in table.features.items() if isinstance(kind, datasets.Image)]
         raw[split] = table
         for c in columns:
             raw[split] = raw[split].cast_column(c, datasets.Image(decode=False))
         if len(columns) == 2:
-            rows |= {f"{split}/{c}/{i:06}.row": (split, i, c) for c in columns for i in range(len(table))}
+            rows |= {
+                f"{split}/{c}/{i:06}.row": (split, i, c) for c in columns for i in range(len(table))
+            }
             continue
         label = label_column(name, split, splits, columns)
-        words = table.features[label].names if isinstance(table.features[label], datasets.ClassLabel) else None
+        words = (
+            table.features[label].names
+            if isinstance(table.features[label], datasets.ClassLabel)
+            else None
+        )
         for i, value in enumerate(table[label]):
             if value in (None, "") or words and value < 0:
                 refused.append((f"{split}/{i:06}.row", "no label"))
             else:
-                domain = re.sub(r"[/\\]", "-", words[value] if words else str(value)).lstrip(".")     # a part of a path
+                # A part of a path
+                domain = re.sub(r"[/\\]", "-", words[value] if words else str(value)).lstrip(".")
                 rows[f"{split}/{domain}/{i:06}.row"] = split, i, columns[0]
 
     def read(file):
@@ -184,25 +230,38 @@ def open_hub(name):
         return cell["bytes"] or path.read_bytes()
 
     folder = expand(name, "data hf:")
-    if folder.is_dir():     # the library passes over what it does not know
-        loose = [f for f in open_folder(folder).files if (kind_by_name(f) or NAMED["zip"]).fix not in (TABLE, UNPACK)]
+    if folder.is_dir():  # the library passes over what it does not know
+        loose = [
+            f
+            for f in open_folder(folder).files
+            if (kind_by_name(f) or NAMED["zip"]).fix not in (TABLE, UNPACK)
+        ]
         refused += [(f, explain(kind_by_name(f))) for f in loose]
     identity = {split: table._fingerprint for split, table in splits.items()}
-    return Source(printable(name.rstrip("/").rpartition("/")[2]), {f: (identity[f.split("/")[0]],) for f in rows}, read, refused, None)
+    return Source(
+        printable(name.rstrip("/").rpartition("/")[2]),
+        {f: (identity[f.split("/")[0]],) for f in rows},
+        read,
+        refused,
+        None,
+    )
 
 
 class Layout(NamedTuple):
-    """Where the files of a data set belong. misplaced: images that contradict the folder they lie in, and that nobody may use
-    without a word: (file, the splits that it may be in, what is wrong)."""
+    """Where the files of a data set belong. misplaced: images that contradict the folder they
+    lie in, and that nobody may use without a word: (file, the splits that it may be in, what is
+    wrong)."""
 
-    groups: dict[tuple[str, str], list[str]]    # (split, domain) -> sorted paths; split "" where the layout has none
-    outside: list[str]                          # files that have no place in it
+    # (split, domain) -> sorted paths; split "" where the layout has none
+    groups: dict[tuple[str, str], list[str]]
+    outside: list[str]  # files that have no place in it
     misplaced: list[tuple[str, tuple, str]]
 
 
 def label_column(name, split, splits, columns):
-    """The column of a split that says the domain of each row: the one ClassLabel, or, without one, the one column of texts, whole
-    numbers or truth values with two values in all splits together. InputError where there is none, or more than one."""
+    """The column of a split that says the domain of each row: the one ClassLabel, or, without
+    one, the one column of texts, whole numbers or truth values with two values in all splits
+    together. InputError where there is none, or more than one."""
     import datasets
 
     features = splits[split].features
@@ -238,8 +297,8 @@ def label_column(name, split, splits, columns):
 
 
 def group_files(files):
-    """Sort paths by a layout, below one enclosing folder or none: a Layout, without hidden files. What is no image by its name
-    makes a domain only where there are not two without it."""
+    """Sort paths by a layout, below one enclosing folder or none: a Layout, without hidden
+    files. What is no image by its name makes a domain only where there are not two without it."""
     seen = {f: PurePosixPath(f).parts for f in sorted(files) if not f.endswith(MANIFEST)}
     seen = {
         f: parts
@@ -256,7 +315,8 @@ def group_files(files):
 
 
 def find_layout(seen, meant):
-    """The Layout of files {path: its parts}: the first in which those that are meant as images are of two domains."""
+    """The Layout of files {path: its parts}: the first in which those that are meant as images
+    are of two domains."""
     places = place_split, place_domain, place_flat
     splits, domains, flat = [
         [Attempt(place, depth, seen, meant) for depth in (0, 1)] for place in places
@@ -291,8 +351,8 @@ def find_layout(seen, meant):
 
 
 class Attempt:
-    """A layout tried on files. found: {path: its place or None}; used: those meant as images that have one, of `domains`; two:
-    whether these are two. depth: how many folders enclose it."""
+    """A layout tried on files. found: {path: its place or None}; used: those meant as images
+    that have one, of `domains`; two: whether these are two. depth: how many folders enclose it."""
 
     def __init__(self, place, depth, seen, meant):
         self.depth, self.seen, self.meant = depth, seen, meant
@@ -376,7 +436,8 @@ def place_flat(parts):
 
 
 def splits_of(folder):
-    """The splits that files in a folder of this name may be in; () for a name that says nothing of it."""
+    """The splits that files in a folder of this name may be in; () for a name that says nothing
+    of it."""
     word = SPLIT_WORDS.fullmatch(folder)
     return (
         ()
@@ -388,7 +449,8 @@ def splits_of(folder):
 
 
 def may_be_image(name):
-    """Whether somebody may have meant a file as an image: by its ending, readable or not, or as it has none."""
+    """Whether somebody may have meant a file as an image: by its ending, readable or not, or as
+    it has none."""
     return (
         is_image_name(name)
         or kind_by_name(name) is not None

@@ -93,7 +93,8 @@ def describe(tags):
 
 
 def explain(content):
-    """describe of the bytes of a file, None where it is no TIFF, one that can be read, or broken."""
+    """describe of the bytes of a file, None where it is no TIFF, one that can be read, or
+    broken."""
     try:
         head = content[: 16 if content[2:4] in (b"+\0", b"\0+") else 8]
         tags, file = ImageFileDirectory_v2(head), BytesIO(content)

@@ -1,7 +1,8 @@
-"""What can be wrong with two domains of images before a network sees them: each check returns Findings.
+"""What can be wrong with two domains of images before a network sees them: each check returns
+Findings.
 
-Images are judged as the networks get them (uint8, one size); what only the files tell comes from Domains.files.
-"""
+Images are judged as the networks get them (uint8, one size); what only the files tell comes from
+Domains.files."""
 
 import contextlib
 import io
@@ -23,40 +24,55 @@ from ganlib.data.tiff import UPPER
 from ganlib.faces import SPLITS
 from ganlib.show.progress import Progress
 
-with warnings.catch_warnings(action="ignore"):      # of its progress bar, which misses ipywidgets in a notebook
+# Of its progress bar, which misses ipywidgets in a notebook
+with warnings.catch_warnings(action="ignore"):
     from cleanvision import Imagelab
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3     # cleanvision's scores, worse below: its own bounds, but for bright (0.05)
-BLURRED = 0.4, 0.3  # sharpness, in medians of its domain: up to 64 pixels a side, above (where sound ones differ more)
-GREY = 0.012        # colourfulness
-STRANGE = -0.33     # what the probe says of an image that belongs to the other domain: -1, to its own: 1
-APART = 0.75        # share of training images that the probe takes for their own domain, from which on it may call one strange
-FEW, UNEQUAL = 100, 3   # training images of a domain; times as many in the other
-SET_RANGE = ("see whether this is the range of your files; if not, set value_range (--value-range "
-             "LOW HIGH)")
+# cleanvision's scores, worse below: its own bounds, but for bright (0.05)
+DARK, BRIGHT, FLAT = 0.32, 0.1, 0.3
+# sharpness, in medians of its domain: up to 64 pixels a side, above (where sound ones differ more)
+BLURRED = 0.4, 0.3
+GREY = 0.012  # colourfulness
+# What the probe says of an image that belongs to the other domain: -1, to its own: 1
+STRANGE = -0.33
+# Share of training images that the probe takes for their own domain, from which on it may call one
+# strange
+APART = 0.75
+FEW, UNEQUAL = 100, 3  # training images of a domain; times as many in the other
+SET_RANGE = (
+    "see whether this is the range of your files; if not, set value_range (--value-range LOW HIGH)"
+)
 MEASURES = ["brightness", "contrast", "colourfulness", "sharpness"]
-SIZE = 64           # images at a time
+SIZE = 64  # images at a time
 
 
 class Finding(NamedTuple):
     """One thing that was found: what it is, how to mend it, and where."""
 
-    check: str              # its name, for scripts
-    level: str              # error (scores would be wrong), warning (training suffers) or note
+    check: str  # its name, for scripts
+    level: str  # error (scores would be wrong), warning (training suffers) or note
     text: str
     fix: str
-    files: list             # the offenders, each a path, or a tuple of paths that belong together
-    rows: list              # the same as rows of the table `known` (see look_at), for pictures
+    files: list  # the offenders, each a path, or a tuple of paths that belong together
+    rows: list  # the same as rows of the table `known` (see look_at), for pictures
 
 
 def look_at(images):
-    """A row for each image, A before B and train, val, test in each: the facts of its file, side, the MEASURES, the scores of
-    cleanvision and what the probe says; also the probe's features (N, F)."""
+    """A row for each image, A before B and train, val, test in each: the facts of its file,
+    side, the MEASURES, the scores of cleanvision and what the probe says; also the probe's
+    features (N, F)."""
     files = images.files[images.files.reason == ""]
-    known = pd.concat([files[files.domain == domain].assign(side=side) for side, domain in zip("ab", images.domains)],
-                      ignore_index=True)
-    parts = [part for k in (0, 1) for split in SPLITS for part in getattr(images, split)[k].split(SIZE)]
+    known = pd.concat(
+        [
+            files[files.domain == domain].assign(side=side)
+            for side, domain in zip("ab", images.domains)
+        ],
+        ignore_index=True,
+    )
+    parts = [
+        part for k in (0, 1) for split in SPLITS for part in getattr(images, split)[k].split(SIZE)
+    ]
     looks, features = [], []
     with Progress("looking at the images", len(known), unit="images") as progress:
         for part in parts:
@@ -64,7 +80,9 @@ def look_at(images):
             features.append(describe(part))
             progress.add(len(part))
     known, features = known.join(pd.concat(looks, ignore_index=True)), torch.cat(features)
-    return known.assign(belongs=probe(features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy())), features
+    return known.assign(
+        belongs=probe(features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy())
+    ), features
 
 
 class Pictures(torch.utils.data.Dataset):
@@ -81,20 +99,23 @@ class Pictures(torch.utils.data.Dataset):
 
 
 def score_by_cleanvision(images):
-    """cleanvision's scores in [0, 1] of darkness, brightness and information: a DataFrame of dark, light, low_information.
+    """cleanvision's scores in [0, 1] of darkness, brightness and information: a DataFrame of dark,
+    light, low_information.
 
-    Its other checks do not fit: blur is judged at full size there (at 64 pixels it misses most blurred images), grey by the
-    file's mode alone, and near-duplicates must have the same hash.
-    """
+    Its other checks do not fit: blur is judged at full size there (at 64 pixels it misses most
+    blurred images), grey by the file's mode alone, and near-duplicates must have the same hash."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         lab = Imagelab(torchvision_dataset=Pictures(images))
         lab.find_issues({"dark": {}, "light": {}, "low_information": {}}, n_jobs=1, verbose=False)
-    return lab.issues[["dark_score", "light_score", "low_information_score"]].rename(columns=lambda c: c.removesuffix("_score"))
+    return lab.issues[["dark_score", "light_score", "low_information_score"]].rename(
+        columns=lambda c: c.removesuffix("_score")
+    )
 
 
 def measure(images):
-    """The MEASURES of images, a DataFrame: brightness (mean), contrast (standard deviation of the grey), colourfulness (mean
-    range of the channels), all in 0 .. 1; sharpness: 98th percentile of the absolute Laplacian of the grey, over the contrast."""
+    """The MEASURES of images, a DataFrame: brightness (mean), contrast (standard deviation of
+    the grey), colourfulness (mean range of the channels), all in 0 .. 1; sharpness: 98th
+    percentile of the absolute Laplacian of the grey, over the contrast."""
     x = images.float() / 255
     grey = x.mean(1)
     contrast = grey.flatten(1).std(1)
@@ -104,25 +125,45 @@ def measure(images):
 
 
 def laplace(grey):
-    """Strength of the edges of grey images (N, H, W): the absolute Laplacian, (N, (H - 2) * (W - 2)). (F.conv2d is slower here.)"""
+    """Strength of the edges of grey images (N, H, W): the absolute Laplacian, (N, (H - 2) * (W -
+    2)). (F.conv2d is slower here.)"""
     middle = grey[:, 1:-1, 1:-1]
-    return (4 * middle - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]).abs().flatten(1)
+    return (
+        (
+            4 * middle
+            - grey[:, :-2, 1:-1]
+            - grey[:, 2:, 1:-1]
+            - grey[:, 1:-1, :-2]
+            - grey[:, 1:-1, 2:]
+        )
+        .abs()
+        .flatten(1)
+    )
 
 
 def describe(images):
-    """Features (N, 210) that tell drawings from photographs: an 8x8 thumbnail and quantiles of edges, saturation and
-    brightness, by which the probe and the check of swapped domains go."""
+    """Features (N, 210) that tell drawings from photographs: an 8x8 thumbnail and quantiles of
+    edges, saturation and brightness, by which the probe and the check of swapped domains go."""
     x = images.float()
     grey = x.mean(1)
     levels = torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
-    edges, colour, light = [values.quantile(levels, 1).T for values in (laplace(grey), (x.amax(1) - x.amin(1)).flatten(1), grey.flatten(1))]
-    parts = F.adaptive_avg_pool2d(x, 8).flatten(1) / 64, (edges + 1).log(), (colour + 1).log(), light / 64
+    edges, colour, light = [
+        values.quantile(levels, 1).T
+        for values in (laplace(grey), (x.amax(1) - x.amin(1)).flatten(1), grey.flatten(1))
+    ]
+    parts = (
+        F.adaptive_avg_pool2d(x, 8).flatten(1) / 64,
+        (edges + 1).log(),
+        (colour + 1).log(),
+        light / 64,
+    )
     return torch.cat(parts, 1).double()
 
 
 def probe(features, is_a, is_train, folds=4):
-    """How much each image looks like its own domain (about 1) or like the other (about -1), (N,): ridge regression on the
-    features, fitted on train, and judging the training images by fits that did not see them."""
+    """How much each image looks like its own domain (about 1) or like the other (about -1),
+    (N,): ridge regression on the features, fitted on train, and judging the training images by
+    fits that did not see them."""
     x = (features - features.mean(0)) / (features.std(0) + 1e-6)
     x = torch.cat([x, torch.ones(len(x), 1).double()], 1)
     y, train = torch.from_numpy(np.where(is_a, 1.0, -1.0)), torch.tensor(is_train)
@@ -130,16 +171,33 @@ def probe(features, is_a, is_train, folds=4):
     out = torch.zeros(len(x)).double()
     for k in (-1, *range(folds)):
         fit = train & (fold != k)
-        weight = torch.where(y[fit] > 0, 1 / (y[fit] > 0).sum().clamp(min=1), 1 / (y[fit] < 0).sum().clamp(min=1))[:, None]
+        weight = torch.where(
+            y[fit] > 0, 1 / (y[fit] > 0).sum().clamp(min=1), 1 / (y[fit] < 0).sum().clamp(min=1)
+        )[:, None]
         normal = x[fit].T @ (x[fit] * weight) + 0.05 * torch.eye(x.shape[1]).double()
-        out[fold == k] = x[fold == k] @ torch.linalg.solve(normal, x[fit].T @ (y[fit, None] * weight))[:, 0]
+        out[fold == k] = (
+            x[fold == k] @ torch.linalg.solve(normal, x[fit].T @ (y[fit, None] * weight))[:, 0]
+        )
     return (out * y).numpy()
 
 
 def pick(check, level, known, bad, text, fix):
     """A Finding on the rows of known where bad is true: a list, empty if there are none."""
     rows = np.flatnonzero(bad)
-    return [Finding(check, level, text.format(n=len(rows)), fix, known.file.iloc[rows].tolist(), rows.tolist())] if len(rows) else []
+    return (
+        [
+            Finding(
+                check,
+                level,
+                text.format(n=len(rows)),
+                fix,
+                known.file.iloc[rows].tolist(),
+                rows.tolist(),
+            )
+        ]
+        if len(rows)
+        else []
+    )
 
 
 def check_files(images):
@@ -205,27 +263,56 @@ def check_files(images):
 
 
 def lies_in_a_split(file):
-    """Whether a folder that a file lies in is called like a split: test/1.png, of which no domain is known."""
+    """Whether a folder that a file lies in is called like a split: test/1.png, of which no
+    domain is known."""
     return any(map(splits_of, file.split("/")[:-1]))
 
 
 def check_sizes(known, size):
-    """Images that are enlarged, cropped hard, far from the usual size of their domain, or not quite what their file holds."""
+    """Images that are enlarged, cropped hard, far from the usual size of their domain, or not
+    quite what their file holds."""
     pixels, small = known.width * known.height, too_small(known, size)
     usual = pixels.groupby(known.side).transform("median")
     shape = known.width / known.height / (size[1] / size[0])
     odd = (pixels > 16 * usual) | (pixels < usual / 16)
-    found = pick("enlarged", WARNING, known, small, f"images smaller than {show_size(size)}, which get enlarged: {{n}}",
-                 "take them out, or set a smaller image_size")
-    found += pick("proportions", WARNING, known, (shape > 2) | (shape < 0.5), "images so long that over half of them is cropped off: {n}"
-                  , "crop them yourself, or take them out")
-    found += pick("odd_size", WARNING, known, odd & ~small, "images of over 16 times more or fewer pixels than is usual in their "
-                  "domain: {n}", "see whether they belong there")
-    remarks = known.remark.str.replace(r"first of \d+ frames", "first of several frames", regex=True)
+    found = pick(
+        "enlarged",
+        WARNING,
+        known,
+        small,
+        f"images smaller than {show_size(size)}, which get enlarged: {{n}}",
+        "take them out, or set a smaller image_size",
+    )
+    found += pick(
+        "proportions",
+        WARNING,
+        known,
+        (shape > 2) | (shape < 0.5),
+        "images so long that over half of them is cropped off: {n}",
+        "crop them yourself, or take them out",
+    )
+    found += pick(
+        "odd_size",
+        WARNING,
+        known,
+        odd & ~small,
+        "images of over 16 times more or fewer pixels than is usual in their domain: {n}",
+        "see whether they belong there",
+    )
+    remarks = known.remark.str.replace(
+        r"first of \d+ frames", "first of several frames", regex=True
+    )
     for remark in sorted(set("; ".join(remarks[remarks != ""]).split("; ")) - {""}):
         has = remarks.str.contains(remark, regex=False)
         level = WARNING if "frames" in remark else NOTE
-        found += pick("remark", level, known, has, f"images read with a remark, {remark}: {{n}}", "nothing, if this is what you want")
+        found += pick(
+            "remark",
+            level,
+            known,
+            has,
+            f"images read with a remark, {remark}: {{n}}",
+            "nothing, if this is what you want",
+        )
     return found
 
 
@@ -240,20 +327,40 @@ def too_small(known, size):
 
 
 def check_quality(known, size):
-    """Very dark, bright, flat, blurred images (other than by being enlarged), and grey ones in colour domains."""
+    """Very dark, bright, flat, blurred images (other than by being enlarged), and grey ones in
+    colour domains."""
     flat, dark, bright = known.low_information < FLAT, known.dark < DARK, known.light < BRIGHT
-    blurred = known.sharpness < BLURRED[min(size) > 64] * known.groupby("side").sharpness.transform("median")
+    blurred = known.sharpness < BLURRED[min(size) > 64] * known.groupby("side").sharpness.transform(
+        "median"
+    )
     grey = (known.colourfulness < GREY) & ~dark & ~bright & ~flat
     common = grey.groupby(known.side).transform("mean") > 0.5
     look = "look at them; take out what the generator should not learn to make"
-    return (pick("dark", WARNING, known, dark & ~flat, "very dark images: {n}", look)
-            + pick("bright", WARNING, known, bright & ~flat, "very bright images: {n}", look)
-            + pick("flat", WARNING, known, flat, "images that show next to nothing: {n}", look)
-            + pick("blurred", WARNING, known, blurred & ~flat & ~too_small(known, size),
-                   "images that are blurred, compared with their domain: {n}", look)
-            + pick("grey", WARNING, known, grey & ~common, "grey images in a domain of colour: {n}", look)
-            + pick("grey_domain", NOTE, known, grey & common, "grey images, most of their domain: {n}", "nothing, if the other "
-                   "domain is to be grey too; else the generator has to invent all colour"))
+    return (
+        pick("dark", WARNING, known, dark & ~flat, "very dark images: {n}", look)
+        + pick("bright", WARNING, known, bright & ~flat, "very bright images: {n}", look)
+        + pick("flat", WARNING, known, flat, "images that show next to nothing: {n}", look)
+        + pick(
+            "blurred",
+            WARNING,
+            known,
+            blurred & ~flat & ~too_small(known, size),
+            "images that are blurred, compared with their domain: {n}",
+            look,
+        )
+        + pick(
+            "grey", WARNING, known, grey & ~common, "grey images in a domain of colour: {n}", look
+        )
+        + pick(
+            "grey_domain",
+            NOTE,
+            known,
+            grey & common,
+            "grey images, most of their domain: {n}",
+            "nothing, if the other "
+            "domain is to be grey too; else the generator has to invent all colour",
+        )
+    )
 
 
 def check_ranges(known, images):
@@ -268,58 +375,118 @@ def check_ranges(known, images):
         mine = known.side == side
         if domain in images.value_ranges:
             numbers = known["mode"][mine & wide].str.startswith("F")
-            doubts = {"files of 8 bits, which are 0 to 255, lie among them": mine & ~wide,
-                      "whole and floating point numbers are mixed":
-                          mine & wide & (0 < numbers.mean() < 1),
-                      CLIPPED: mine & remark.contains(CLIPPED, regex=False),
-                      NOT_FINITE: mine & remark.contains(NOT_FINITE, regex=False),
-                      f"most {looks}": mine & wide & unseen & (unseen[mine & wide].mean() > 0.5)}
+            doubts = {
+                "files of 8 bits, which are 0 to 255, lie among them": mine & ~wide,
+                "whole and floating point numbers are mixed": mine
+                & wide
+                & (0 < numbers.mean() < 1),
+                CLIPPED: mine & remark.contains(CLIPPED, regex=False),
+                NOT_FINITE: mine & remark.contains(NOT_FINITE, regex=False),
+                f"most {looks}": mine & wide & unseen & (unseen[mine & wide].mean() > 0.5),
+            }
             doubts = {doubt: rows for doubt, rows in doubts.items() if rows.any()}
             rows = [*doubts.values()] or [mine & wide]
             rows = np.flatnonzero(np.logical_or.reduce(rows))
             ends, n = tell(images.value_ranges[domain]), (mine & wide).sum()
-            text = "; ".join([f"{domain}: values {ends} are black to white in {n} files "
-                              "of more than 8 bits", *doubts])
-            found.append(Finding("value_range", WARNING if doubts else NOTE, text, SET_RANGE,
-                                 known.file.iloc[rows].tolist(), rows.tolist()))
+            text = "; ".join(
+                [
+                    f"{domain}: values {ends} are black to white in {n} files of more than 8 bits",
+                    *doubts,
+                ]
+            )
+            found.append(
+                Finding(
+                    "value_range",
+                    WARNING if doubts else NOTE,
+                    text,
+                    SET_RANGE,
+                    known.file.iloc[rows].tolist(),
+                    rows.tolist(),
+                )
+            )
         rows = np.flatnonzero(mine & colour & unseen)
         if len(rows) > 0.5 * (mine & colour).sum():
-            text = (f"{domain}: 16-bit colour images, read by their upper 8 bits, that "
-                    f"{looks}: {len(rows)}")
+            text = (
+                f"{domain}: 16-bit colour images, read by their upper 8 bits, that "
+                f"{looks}: {len(rows)}"
+            )
             fix = "save them anew in 8 bits, or scaled to use all 16"
-            found.append(Finding("value_range", WARNING, text, fix,
-                                 known.file.iloc[rows].tolist(), rows.tolist()))
+            found.append(
+                Finding(
+                    "value_range", WARNING, text, fix, known.file.iloc[rows].tolist(), rows.tolist()
+                )
+            )
     return found
 
 
 def check_copies(known, images):
     """Exact and near duplicates: in one split, across splits, across domains."""
-    marks = [fingerprints(getattr(images, split)[k]) for k in (0, 1) for split in SPLITS if len(getattr(images, split)[k])]
+    marks = [
+        fingerprints(getattr(images, split)[k])
+        for k in (0, 1)
+        for split in SPLITS
+        if len(getattr(images, split)[k])
+    ]
     near = near_duplicates(*map(np.concatenate, zip(*marks)))
     first = pd.Series(known.index).groupby(known.sha256).transform("first")
-    own = pd.Series(known.index).groupby([known.sha256, known.side]).transform("first")     # the first in its domain
-    exact = [(i, j) for i, j in zip(own, known.index) if i != j] + [(i, j) for i, j, k in zip(first, known.index, own) if i != j == k]
+    # The first in its domain
+    own = pd.Series(known.index).groupby([known.sha256, known.side]).transform("first")
+    exact = [(i, j) for i, j in zip(own, known.index) if i != j] + [
+        (i, j) for i, j, k in zip(first, known.index, own) if i != j == k
+    ]
     exact = np.array(exact, np.int64).reshape(-1, 2)
     near = near[np.lexsort((near[:, 0], near[:, 1]))]
     sha256, sides = [known[name].to_numpy()[near] for name in ("sha256", "side")]
-    seen = pd.DataFrame({"image": near[:, 1], "same_side": sides[:, 0] == sides[:, 1]}).duplicated().to_numpy()
-    near = near[(sha256[:, 0] != sha256[:, 1]) & ~seen]     # of many that are alike, each with the first, in its domain and in the other
-    pairs, is_exact = np.concatenate([exact, near]), np.repeat([True, False], [len(exact), len(near)])
+    seen = (
+        pd.DataFrame({"image": near[:, 1], "same_side": sides[:, 0] == sides[:, 1]})
+        .duplicated()
+        .to_numpy()
+    )
+    # Of many that are alike, each with the first, in its domain and in the other
+    near = near[(sha256[:, 0] != sha256[:, 1]) & ~seen]
+    pairs, is_exact = (
+        np.concatenate([exact, near]),
+        np.repeat([True, False], [len(exact), len(near)]),
+    )
     side, split = known.side.to_numpy()[pairs], known.split.to_numpy()[pairs]
     across_side, across_split = side[:, 0] != side[:, 1], split[:, 0] != split[:, 1]
     found = []
     for name, level, rows, text, fix in (
-            ("in_both_domains", ERROR, across_side, "pairs of images, one in each domain, that are the same picture",
-             "decide which domain each belongs to, and take the other out"),
-            ("leakage", ERROR, across_split & ~across_side, "pairs of images in different splits that are the same picture, so that "
-             "test scores reward memory", "take the copies out of val and test, or lay each domain in one folder: copies are then kept together"),
-            ("exact_duplicates", WARNING, ~across_split & ~across_side & is_exact, "pairs of equal files in one split",
-             "keep one of each: a copy counts twice in training"),
-            ("near_duplicates", WARNING, ~across_split & ~across_side & ~is_exact, "pairs of images in one split that are nearly the "
-             "same picture", "keep one of each, if they are no variations that you want")):
+        (
+            "in_both_domains",
+            ERROR,
+            across_side,
+            "pairs of images, one in each domain, that are the same picture",
+            "decide which domain each belongs to, and take the other out",
+        ),
+        (
+            "leakage",
+            ERROR,
+            across_split & ~across_side,
+            "pairs of images in different splits that are the same picture, so that "
+            "test scores reward memory",
+            "take the copies out of val and test, or lay each domain in one folder: copies are then kept together",
+        ),
+        (
+            "exact_duplicates",
+            WARNING,
+            ~across_split & ~across_side & is_exact,
+            "pairs of equal files in one split",
+            "keep one of each: a copy counts twice in training",
+        ),
+        (
+            "near_duplicates",
+            WARNING,
+            ~across_split & ~across_side & ~is_exact,
+            "pairs of images in one split that are nearly the same picture",
+            "keep one of each, if they are no variations that you want",
+        ),
+    ):
         if rows.any():
             files = [tuple(pair) for pair in known.file.to_numpy()[pairs[rows]]]
-            found.append(Finding(name, level, f"{text}: {rows.sum()}", fix, files, pairs[rows].tolist()))
+            found.append(
+                Finding(name, level, f"{text}: {rows.sum()}", fix, files, pairs[rows].tolist())
+            )
     return found
 
 
@@ -329,25 +496,64 @@ def check_domains(known, features, images):
     found = []
     for name, n in zip(images.domains, (n_a, n_b)):
         if n < FEW:
-            found.append(Finding("few_images", WARNING, f"training images of {name}: {n}, so few that the discriminator can "
-                                 "learn them by heart", f"add images, {FEW} at the very least; the study had 3,400", [], []))
+            found.append(
+                Finding(
+                    "few_images",
+                    WARNING,
+                    f"training images of {name}: {n}, so few that the discriminator can "
+                    "learn them by heart",
+                    f"add images, {FEW} at the very least; the study had 3,400",
+                    [],
+                    [],
+                )
+            )
     if max(n_a, n_b) > UNEQUAL * min(n_a, n_b):
-        found.append(Finding("unequal", WARNING, f"{n_a} training images of A against {n_b} of B", "the smaller domain is repeated; add "
-                             "images to it, or take some of the other", [], []))
+        found.append(
+            Finding(
+                "unequal",
+                WARNING,
+                f"{n_a} training images of A against {n_b} of B",
+                "the smaller domain is repeated; add images to it, or take some of the other",
+                [],
+                [],
+            )
+        )
     train = (known.split == "train").to_numpy()
-    apart = (known.belongs[train] > 0).mean()       # near a half the domains look alike, and nothing is in the wrong one
+    # Near a half the domains look alike, and nothing is in the wrong one
+    apart = (known.belongs[train] > 0).mean()
     strange = (known.belongs < STRANGE) & (known.low_information >= FLAT) & (apart >= APART)
     part = known.assign(strange=strange).groupby(["split", "side"]).strange.mean()
     swapped = [s for s in ("val", "test") if min(part.get((s, side), 0) for side in "ab") > 0.5]
     for split in swapped:
         rows = known.split == split
-        found += pick("swapped_split", ERROR, known, rows & strange, f"in {split} the two domains look swapped, compared with train",
-                      f"exchange the two folders of {split}")
-    found += pick("strange", WARNING, known, strange & ~known.split.isin(swapped), "images that look more like the other domain: {n}",
-                  "look at them; move them, or take them out")
+        found += pick(
+            "swapped_split",
+            ERROR,
+            known,
+            rows & strange,
+            f"in {split} the two domains look swapped, compared with train",
+            f"exchange the two folders of {split}",
+        )
+    found += pick(
+        "strange",
+        WARNING,
+        known,
+        strange & ~known.split.isin(swapped),
+        "images that look more like the other domain: {n}",
+        "look at them; move them, or take them out",
+    )
     a, b = [features[train & (known.side == side).to_numpy()].mean(0) for side in "ab"]
-    if b[197] - a[197] > 0.4 and b[207] - a[207] > 0.7:     # log of the sharpest edges; upper quartile of brightness, of 4
-        found.append(Finding("swapped_domains", WARNING, f"A ({images.domains[0]}) looks photographed and B "
-                             f"({images.domains[1]}) drawn: in this project A is anime and B is selfie",
-                             f"set domain_a to '{images.domains[1]}', or mind the names when you read the results", [], []))
+    # Log of the sharpest edges; upper quartile of brightness, of 4
+    if b[197] - a[197] > 0.4 and b[207] - a[207] > 0.7:
+        found.append(
+            Finding(
+                "swapped_domains",
+                WARNING,
+                f"A ({images.domains[0]}) looks photographed and B "
+                f"({images.domains[1]}) drawn: in this project A is anime and B is selfie",
+                f"set domain_a to '{images.domains[1]}', or mind the names when you read the results",
+                [],
+                [],
+            )
+        )
     return found

@@ -35,12 +35,13 @@ from ganlib.show.progress import Progress
 
 MARKS = {ERROR: "ERROR  ", WARNING: "warning", NOTE: "note   "}
 MEASURED = 150  # images of each side in the distances
-STUDY_PAIRS = 80_000    # the study's training: 20 epochs of 4,000 pairs at ngf 64
+STUDY_PAIRS = 80_000  # the study's training: 20 epochs of 4,000 pairs at ngf 64
 
 
 class Diagnosis(NamedTuple):
-    """What was looked at (a row for each image, see checks.look_at), what was found, errors first, and how far apart the
-    domains are: `told_apart` in 0 .. 1, `distance` of A from B, and of each from itself."""
+    """What was looked at (a row for each image, see checks.look_at), what was found, errors
+    first, and how far apart the domains are: `told_apart` in 0 .. 1, `distance` of A from B, and
+    of each from itself."""
 
     known: pd.DataFrame
     findings: list
@@ -48,35 +49,64 @@ class Diagnosis(NamedTuple):
 
 
 def examine(images):
-    """Diagnose a Domains. Raises InputError for images of under 16 pixels a side, on which little can be seen."""
+    """Diagnose a Domains. Raises InputError for images of under 16 pixels a side, on which
+    little can be seen."""
     size = tuple(images.train.a.shape[2:])
     if min(size) < 16:
-        raise InputError(f"image_size {show_size(size)}: expected 16 pixels or more a side to look at")
+        raise InputError(
+            f"image_size {show_size(size)}: expected 16 pixels or more a side to look at"
+        )
     known, features = look_at(images)
-    findings = (check_files(images) + check_copies(known, images) + check_domains(known, features, images)
-                + check_sizes(known, size) + check_ranges(known, images)
-                + check_quality(known, size))
-    few = [side[:2 * MEASURED] for side in images.train]
+    findings = (
+        check_files(images)
+        + check_copies(known, images)
+        + check_domains(known, features, images)
+        + check_sizes(known, size)
+        + check_ranges(known, images)
+        + check_quality(known, size)
+    )
+    few = [side[: 2 * MEASURED] for side in images.train]
     apart = {"told_apart": round(float((known.belongs[known.split == "train"] > 0).mean()), 4)}
-    for name, x, y in (("a_to_b", few[0][::2], few[1][::2]), ("a_to_a", few[0][::2], few[0][1::2]), ("b_to_b", few[1][::2], few[1][1::2])):
+    for name, x, y in (
+        ("a_to_b", few[0][::2], few[1][::2]),
+        ("a_to_a", few[0][::2], few[0][1::2]),
+        ("b_to_b", few[1][::2], few[1][1::2]),
+    ):
         n = min(len(x), len(y))
-        apart[name] = round(sliced_wasserstein(to_float(x[:n]), to_float(y[:n]))["mean"], 1) if n > 1 else float("nan")
+        apart[name] = (
+            round(sliced_wasserstein(to_float(x[:n]), to_float(y[:n]))["mean"], 1)
+            if n > 1
+            else float("nan")
+        )
     return Diagnosis(known, sorted(findings, key=lambda f: list(MARKS).index(f.level)), apart)
 
 
 def list_kinds(images):
-    """What the files of each domain are, a dict each: domain, number of images by split, width and height in pixels (smallest,
-    median, largest), modes and formats with how often they occur."""
+    """What the files of each domain are, a dict each: domain, number of images by split, width
+    and height in pixels (smallest, median, largest), modes and formats with how often they
+    occur."""
     used = images.files[images.files.reason == ""]
-    return [{"domain": domain, "images": {split: int((part.split == split).sum()) for split in SPLITS},
-             **{side: [int(x) for x in part[side].quantile([0, 0.5, 1])] for side in ("width", "height")},
-             "modes": part["mode"].value_counts().to_dict(), "formats": part["format"].value_counts().to_dict()}
-            for domain, part in ((domain, used[used.domain == domain]) for domain in images.domains)]
+    return [
+        {
+            "domain": domain,
+            "images": {split: int((part.split == split).sum()) for split in SPLITS},
+            **{
+                side: [int(x) for x in part[side].quantile([0, 0.5, 1])]
+                for side in ("width", "height")
+            },
+            "modes": part["mode"].value_counts().to_dict(),
+            "formats": part["format"].value_counts().to_dict(),
+        }
+        for domain, part in ((domain, used[used.domain == domain]) for domain in images.domains)
+    ]
 
 
 def to_table(findings):
     """The findings as a DataFrame to show."""
-    return pd.DataFrame([(f.level, f.check, f.text, f.fix) for f in findings], columns=["level", "check", "what", "what to do"])
+    return pd.DataFrame(
+        [(f.level, f.check, f.text, f.fix) for f in findings],
+        columns=["level", "check", "what", "what to do"],
+    )
 
 
 def offenders(images, known, finding, most=8):
@@ -89,20 +119,37 @@ def offenders(images, known, finding, most=8):
         side, split = known.side[row], known.split[row]
         return getattr(getattr(images, split), side)[row - before[side, split]]
 
-    rows = list(zip(*finding.rows[:most])) if isinstance(finding.rows[0], (list, tuple)) else [finding.rows[:most]]
-    labels = [finding.check.replace("_", "\n"), "copy of"][:len(rows)]
-    return show_grid([torch.stack([image(r) for r in row]) for row in rows], labels, width=0.9 + 0.9 * max(len(rows[0]), 2))
+    rows = (
+        list(zip(*finding.rows[:most]))
+        if isinstance(finding.rows[0], (list, tuple))
+        else [finding.rows[:most]]
+    )
+    labels = [finding.check.replace("_", "\n"), "copy of"][: len(rows)]
+    return show_grid(
+        [torch.stack([image(r) for r in row]) for row in rows],
+        labels,
+        width=0.9 + 0.9 * max(len(rows[0]), 2),
+    )
 
 
 def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
-    """What a training of these images costs: steps of the real thing, the second one timed. A dict of seconds_per_pair,
-    pairs_per_second, data_mib (the images) and training_mib (weights, gradients, Adam's state and what is kept for the
-    backward pass; counted)."""
+    """What a training of these images costs: steps of the real thing, the second one timed. A
+    dict of seconds_per_pair, pairs_per_second, data_mib (the images) and training_mib (weights,
+    gradients, Adam's state and what is kept for the backward pass; counted)."""
     device = torch.device(device) if device else default_device()
-    cfg = TrainConfig.from_recipe("default", image_size=tuple(images.train.a.shape[2:]), ngf=ngf, ndf=ndf, batch_size=batch_size)
+    cfg = TrainConfig.from_recipe(
+        "default",
+        image_size=tuple(images.train.a.shape[2:]),
+        ngf=ngf,
+        ndf=ndf,
+        batch_size=batch_size,
+    )
     nets, training = build_nets(cfg, device), []
     opts, _ = build_optimizers(nets, cfg)
-    pools, batches = (ImagePool(50, 0), ImagePool(50, 1)), pair_batches(images.train, batch_size, 0, device)
+    pools, batches = (
+        (ImagePool(50, 0), ImagePool(50, 1)),
+        pair_batches(images.train, batch_size, 0, device),
+    )
     amp, _ = precision_context(cfg.precision, device)
     with Progress("timing a training step", 2) as progress:
         with count_memory(nets, device, training):
@@ -113,15 +160,26 @@ def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = (time.perf_counter() - began) / batch_size
-    return {"ngf": ngf, "batch_size": batch_size, "device": device_name(device), "seconds_per_pair": round(seconds, 4),
-            "pairs_per_second": round(1 / seconds, 2), "training_mib": training[0],
-            "data_mib": round(sum(side.nbytes for split in (images.train, images.val, images.test) for side in split) / 2**20)}
+    return {
+        "ngf": ngf,
+        "batch_size": batch_size,
+        "device": device_name(device),
+        "seconds_per_pair": round(seconds, 4),
+        "pairs_per_second": round(1 / seconds, 2),
+        "training_mib": training[0],
+        "data_mib": round(
+            sum(side.nbytes for split in (images.train, images.val, images.test) for side in split)
+            / 2**20
+        ),
+    }
 
 
 def tell_cost(cost, pairs=STUDY_PAIRS):
     """The cost in a sentence."""
     minutes = cost["seconds_per_pair"] * pairs / 60
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
-    return (f"The study's training ({pairs:,} pairs at ngf {cost['ngf']}) takes about {duration} on this machine ({cost['device']}: "
-            f"{cost['pairs_per_second']:.2g} pairs/s as busy as it is now), {cost['training_mib']:,} MiB for the networks and {cost['data_mib']:,} MiB for the "
-            "images. UVCGAN takes up to twice as long.")
+    return (
+        f"The study's training ({pairs:,} pairs at ngf {cost['ngf']}) takes about {duration} on this machine ({cost['device']}: "
+        f"{cost['pairs_per_second']:.2g} pairs/s as busy as it is now), {cost['training_mib']:,} MiB for the networks and {cost['data_mib']:,} MiB for the "
+        "images. UVCGAN takes up to twice as long."
+    )

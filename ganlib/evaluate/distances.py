@@ -1,5 +1,6 @@
-"""Measures that hold between models, since no network of theirs is in them: distances of two sets of images or features,
-each with how far it would move with other images. See judge for which sets are measured."""
+"""Measures that hold between models, since no network of theirs is in them: distances of two
+sets of images or features, each with how far it would move with other images. See judge for
+which sets are measured."""
 
 import math
 
@@ -7,25 +8,36 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256       # patch side; patches an image and level; projections
+# Patch side; patches an image and level; projections
+PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256
 KID_SUBSETS, RESAMPLES, SWD_RESAMPLES, SWD_RESAMPLED_DIRECTIONS = 100, 100, 50, 16
-NEIGHBOUR = 3                                   # the ball of a real image reaches to this neighbour (precision and recall)
-TINY = 1e-12                                    # instead of a divisor 0, where all images are equal
-WINDOW = 11                                     # pixels a side of SSIM's window
+# The ball of a real image reaches to this neighbour (precision and recall)
+NEIGHBOUR = 3
+TINY = 1e-12  # instead of a divisor 0, where all images are equal
+WINDOW = 11  # pixels a side of SSIM's window
 
 
 def kid(x, y, seed=0):
-    """Kernel Inception distance of two feature sets (Binkowski et al. 2018, 1801.01401): cubic kernel, unbiased, so
-    it may be a little below 0. x (N, d), y (M, d) -> (value, low, high), as kid_interval has it.
+    """Kernel Inception distance of two feature sets (Binkowski et al. 2018, 1801.01401): cubic
+    kernel, unbiased, so it may be a little below 0. x (N, d), y (M, d) -> (value, low, high), as
+    kid_interval has it.
 
     By torch-fidelity: the mean over 100 subsets of half the smaller set. ValueError for fewer than
     4 images.
     """
     from torch_fidelity.metric_kid import kid_features_to_metric  # half a second to import
+
     half = min(len(x), len(y)) // 2
     if half < 2:
         raise ValueError(f"KID of {len(x)} and {len(y)} images: expected 4 or more of each")
-    found = kid_features_to_metric(x.cpu(), y.cpu(), kid_subsets=KID_SUBSETS, kid_subset_size=half, rng_seed=seed, verbose=False)
+    found = kid_features_to_metric(
+        x.cpu(),
+        y.cpu(),
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=half,
+        rng_seed=seed,
+        verbose=False,
+    )
     value = found["kernel_inception_distance_mean"]
     drawn = found["kernel_inception_distance_std"] ** 2 / KID_SUBSETS
     return (value, *kid_interval(x, y, value, drawn))
@@ -43,8 +55,8 @@ def kid_interval(x, y, value, drawn=0.0):
     """
     first, second, bias = kid_variance(x, y)
     second, above = second + drawn, max(value, 0.0)
-    rough = first / max(above + bias, TINY)     # never below 0; too small where the KID is small
-    sharp = (first - 2 * second) / max(above, 2 * second**0.5, TINY)    # right; unsteady there
+    rough = first / max(above + bias, TINY)  # never below 0; too small where the KID is small
+    sharp = (first - 2 * second) / max(above, 2 * second**0.5, TINY)  # right; unsteady there
     slope = max(rough, sharp)
     reach = float(stats.t.ppf(0.975, min(len(x), len(y)) / 5))
     lean = reach**2 * slope / 2
@@ -82,43 +94,60 @@ def centred_square(kernel):
 
 
 def fid(x, y):
-    """Frechet distance of two feature sets (Heusel et al. 2017, 1706.08500): x (N, d), y (M, d) -> value; biased for small N.
+    """Frechet distance of two feature sets (Heusel et al. 2017, 1706.08500): x (N, d), y (M, d) ->
+    value; biased for small N.
 
-    The trace of the root of the covariances' product is the sum of the singular values of the product of their roots, which
-    here are the centred features themselves: exact, in milliseconds, and no root of a d x d matrix that has none.
-    """
+    The trace of the root of the covariances' product is the sum of the singular values of the
+    product of their roots, which here are the centred features themselves: exact, in
+    milliseconds, and no root of a d x d matrix that has none."""
     x, y = x.double(), y.double()
     roots = [(f - f.mean(0)) / (len(f) - 1) ** 0.5 for f in (x, y)]
     spread = sum(root.square().sum() for root in roots)
-    roots = [torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root for root in roots]
+    roots = [
+        torch.linalg.qr(root, mode="r").R if len(root) > root.shape[1] else root for root in roots
+    ]
     shared = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     return float((x.mean(0) - y.mean(0)).square().sum() + spread - 2 * shared)
 
 
 def precision_recall(fake, real):
-    """Share of fakes among the real images, and of real images among the fakes (Kynkaanniemi et al. 2019, 1904.06991), by
-    torch-fidelity: (N, d), (M, d) -> (precision, recall) in [0, 1]. ValueError for fewer than 5 images."""
+    """Share of fakes among the real images, and of real images among the fakes (Kynkaanniemi et
+    al. 2019, 1904.06991), by torch-fidelity: (N, d), (M, d) -> (precision, recall) in [0, 1].
+    ValueError for fewer than 5 images."""
     from torch_fidelity.metric_prc import calculate_precision_recall_full
+
     if min(len(fake), len(real)) <= NEIGHBOUR + 1:
-        raise ValueError(f"precision and recall of {len(fake)} and {len(real)} images: expected {NEIGHBOUR + 2} or more of each")
+        raise ValueError(
+            f"precision and recall of {len(fake)} and {len(real)} images: expected {NEIGHBOUR + 2} or more of each"
+        )
     return calculate_precision_recall_full(fake.cpu(), real.cpu(), NEIGHBOUR)
 
 
 def ssim(x, y, batch_size=64):
-    """Structural similarity of each image to its counterpart (Wang et al. 2004, 10.1109/TIP.2003.819861), by torchmetrics:
-    x, y uint8 (N, C, H, W) -> (N,) in [-1, 1], 1 for equal ones. ValueError for images of fewer than 11 pixels a side.
+    """Structural similarity of each image to its counterpart (Wang et al. 2004,
+    10.1109/TIP.2003.819861), by torchmetrics: x, y uint8 (N, C, H, W) -> (N,) in [-1, 1], 1 for
+    equal ones. ValueError for images of fewer than 11 pixels a side.
 
-    On pixels from 0 to 1, since it compares means and so changes with a shift; over the places where the whole Gaussian window
-    is inside the image, as the authors have it. In float64, as the variances are differences of numbers that are nearly equal.
-    """
+    On pixels from 0 to 1, since it compares means and so changes with a shift; over the places
+    where the whole Gaussian window is inside the image, as the authors have it. In float64, as
+    the variances are differences of numbers that are nearly equal."""
     from torchmetrics.functional.image import structural_similarity_index_measure  # 3 s to import
+
     if min(x.shape[-2:]) < WINDOW:
-        raise ValueError(f"SSIM of images of {tuple(x.shape[-2:])} pixels: expected {WINDOW} or more a side")
+        raise ValueError(
+            f"SSIM of images of {tuple(x.shape[-2:])} pixels: expected {WINDOW} or more a side"
+        )
     border, found = WINDOW // 2, []
     for pair in zip(x.split(batch_size), y.split(batch_size)):
         pixels = [images.double() / 255 for images in pair]
         full = structural_similarity_index_measure(
-            *pixels, sigma=1.5, kernel_size=WINDOW, data_range=1.0, reduction="none", return_full_image=True)[1]
+            *pixels,
+            sigma=1.5,
+            kernel_size=WINDOW,
+            data_range=1.0,
+            reduction="none",
+            return_full_image=True,
+        )[1]
         found.append(full[..., border:-border, border:-border].mean((1, 2, 3)))
     return torch.cat(found)
 
@@ -156,14 +185,15 @@ def mean_interval(values):
 
 
 def sliced_wasserstein(x, y, seed=0, with_error=False):
-    """Sliced Wasserstein distance of two image sets over a Laplacian pyramid (Karras et al. 2018, 1710.10196, sec. 5).
+    """Sliced Wasserstein distance of two image sets over a Laplacian pyramid (Karras et al. 2018,
+    1710.10196, sec. 5).
 
-    x, y: (N, C, H, W) in [-1, 1], of the larger set as many as of the smaller, evenly spaced. -> {side of the level: distance * 1000,
-    ..., "mean": their mean}; 0 for equal sets, smaller is nearer. Levels halve down to 16 pixels. y is the set to be
-    like: its channels' means and deviations are the scale for both. Values depend on N: compare equal N only.
-    with_error adds "error", the standard error of the mean by bootstrap over images, on fewer
-    directions; NaN for one image.
-    """
+    x, y: (N, C, H, W) in [-1, 1], of the larger set as many as of the smaller, evenly spaced. ->
+    {side of the level: distance * 1000, ..., "mean": their mean}; 0 for equal sets, smaller is
+    nearer. Levels halve down to 16 pixels. y is the set to be like: its channels' means and
+    deviations are the scale for both. Values depend on N: compare equal N only. with_error adds
+    "error", the standard error of the mean by bootstrap over images, on fewer directions; NaN
+    for one image."""
     n = min(len(x), len(y))
     x, y = [images[spread(len(images), n)] for images in (x, y)]
     rng = torch.Generator().manual_seed(seed)
@@ -171,14 +201,22 @@ def sliced_wasserstein(x, y, seed=0, with_error=False):
     weights = [resample_weights(n, seed + i) for i in range(2)]
     for level_x, level_y in zip(laplacian_pyramid(x), laplacian_pyramid(y)):
         where = torch.rand(2, n, PER_IMAGE, generator=rng)
-        # differs: the paper normalises each set by itself, and so cannot see a wrong colour, brightness or contrast
-        mean, deviation = level_y.mean((0, 2, 3), keepdim=True), level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8)
+        # differs: the paper normalises each set by itself, and so cannot see a wrong colour,
+        # brightness or contrast
+        mean, deviation = (
+            level_y.mean((0, 2, 3), keepdim=True),
+            level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8),
+        )
         patches = [cut_patches((level - mean) / deviation, where) for level in (level_x, level_y)]
         directions = F.normalize(torch.randn(patches[0].shape[1], DIRECTIONS, generator=rng), dim=0)
         projected = [p @ directions for p in patches]
-        result[level_x.shape[-1]] = 1000 * (projected[0].sort(0).values - projected[1].sort(0).values).abs().mean().item()
+        result[level_x.shape[-1]] = (
+            1000 * (projected[0].sort(0).values - projected[1].sort(0).values).abs().mean().item()
+        )
         if with_error:
-            moved += resampled_wasserstein(*[p[:, :SWD_RESAMPLED_DIRECTIONS] for p in projected], *weights)
+            moved += resampled_wasserstein(
+                *[p[:, :SWD_RESAMPLED_DIRECTIONS] for p in projected], *weights
+            )
     result["mean"] = sum(result.values()) / len(result)
     if with_error:
         result["error"] = 1000 * float((moved / (len(result) - 1)).std()) if n > 1 else math.nan
@@ -186,24 +224,30 @@ def sliced_wasserstein(x, y, seed=0, with_error=False):
 
 
 def resample_weights(n, seed):
-    """How often each of n images is in each of SWD_RESAMPLES bootstrap samples, as a share: (SWD_RESAMPLES, n)."""
+    """How often each of n images is in each of SWD_RESAMPLES bootstrap samples, as a share:
+    (SWD_RESAMPLES, n)."""
     drawn = torch.randint(n, (SWD_RESAMPLES, n), generator=torch.Generator().manual_seed(seed))
     return torch.zeros(SWD_RESAMPLES, n).scatter_add_(1, drawn, torch.ones(SWD_RESAMPLES, n)) / n
 
 
 def resampled_wasserstein(p, q, weights_p, weights_q):
-    """Mean Wasserstein distance of columns p to q, each (N * PER_IMAGE, k), once for each row of the images' weights: sorted
-    once, it is the area between the two distribution functions. -> (SWD_RESAMPLES,)"""
+    """Mean Wasserstein distance of columns p to q, each (N * PER_IMAGE, k), once for each row of
+    the images' weights: sorted once, it is the area between the two distribution functions. ->
+    (SWD_RESAMPLES,)"""
     values, order = torch.cat([p, q]).sort(0)
     gaps, out = values.diff(dim=0), []
     for wp, wq in zip(weights_p, weights_q):
-        w = torch.cat([wp.repeat_interleave(PER_IMAGE), -wq.repeat_interleave(PER_IMAGE)]) / PER_IMAGE
+        w = (
+            torch.cat([wp.repeat_interleave(PER_IMAGE), -wq.repeat_interleave(PER_IMAGE)])
+            / PER_IMAGE
+        )
         out.append((w[order].cumsum(0)[:-1].abs() * gaps).sum(0).mean())
     return torch.stack(out).double()
 
 
 def laplacian_pyramid(images):
-    """Detail at each size from the full one down, and the 16-pixel (or smallest) rest: a list of (N, C, h, w)."""
+    """Detail at each size from the full one down, and the 16-pixel (or smallest) rest: a list of
+    (N, C, h, w)."""
     images, levels = images.float().cpu(), []
     while min(images.shape[-2:]) >= 32:
         small = F.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
@@ -213,10 +257,13 @@ def laplacian_pyramid(images):
 
 
 def cut_patches(level, where):
-    """Patches at relative corners `where` (2, N, k) of a level (N, C, h, w) -> (N * k, C * PATCH**2)."""
+    """Patches at relative corners `where` (2, N, k) of a level (N, C, h, w) -> (N * k, C *
+    PATCH**2)."""
     (n, _, h, w), side = level.shape, min(PATCH, *level.shape[-2:])
-    top, left = [(where[i] * (size - side + 1)).long() for i, size in enumerate((h, w))]    # (N, k)
+    top, left = [(where[i] * (size - side + 1)).long() for i, size in enumerate((h, w))]  # (N, k)
     steps = torch.arange(side)
-    rows, columns = top[..., None, None] + steps[:, None], left[..., None, None] + steps    # (N, k, side, 1 or 1, side)
-    patches = level.transpose(0, 1)[:, torch.arange(n)[:, None, None, None], rows, columns]     # (C, N, k, side, side)
+    # (N, k, side, 1 or 1, side)
+    rows, columns = top[..., None, None] + steps[:, None], left[..., None, None] + steps
+    # (C, N, k, side, side)
+    patches = level.transpose(0, 1)[:, torch.arange(n)[:, None, None, None], rows, columns]
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1)

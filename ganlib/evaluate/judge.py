@@ -1,8 +1,8 @@
-"""What translations are scored by: one Judge for a data set and split, the same for every model, and so the protocol.
+"""What translations are scored by: one Judge for a data set and split, the same for every model,
+and so the protocol.
 
-Realism is said of the domain that a fake should look like (kid_probe_b: fake_b against real_b), faithfulness of the direction
-(content_ab: real_a against fake_b).
-"""
+Realism is said of the domain that a fake should look like (kid_probe_b: fake_b against real_b),
+faithfulness of the direction (content_ab: real_a against fake_b)."""
 
 import math
 from functools import cached_property
@@ -33,31 +33,41 @@ from ganlib.show.progress import Progress
 
 
 class Judge:
-    """The real images of a split ("test" or "val"; `limit` of each domain, evenly spaced) and what measures fakes against them.
+    """The real images of a split ("test" or "val"; `limit` of each domain, evenly spaced) and what
+    measures fakes against them.
 
-    inception: an Inception to measure by as well. Building one trains the data set's probe if there is none yet.
-    """
+    inception: an Inception to measure by as well. Building one trains the data set's probe if
+    there is none yet."""
 
     def __init__(self, images, split="test", inception=None, limit=None, device="cpu"):
         check_domains(images)
         images = images.settled()
         self.images, self.split = images, split
         sides = getattr(images, split)
-        self.chosen = {name: evaluate_distances.spread(len(side), limit or len(side)) for name, side in zip("ab", sides)}
+        self.chosen = {
+            name: evaluate_distances.spread(len(side), limit or len(side))
+            for name, side in zip("ab", sides)
+        }
         self.pair = Pair(*[side[chosen] for side, chosen in zip(sides, self.chosen.values())])
         self.probe = find_probe(images, device)
         self.extractors = {"probe": self.probe} | ({"inception": inception} if inception else {})
         self.features, self.contents = {}, {}
         for side in "ab":
-            self.features["probe", side], self.contents[side] = self.probe.look(getattr(self.pair, side))
+            self.features["probe", side], self.contents[side] = self.probe.look(
+                getattr(self.pair, side)
+            )
             if inception:
                 self.features["inception", side] = inception.look(getattr(self.pair, side))
         self.strangers = float(torch.cdist(self.contents["a"], self.contents["b"]).mean())
-        self.attributes = images.attributes and {side: table.iloc[self.chosen[side].numpy()] for side, table in zip("ab", images.attributes[split])}
+        self.attributes = images.attributes and {
+            side: table.iloc[self.chosen[side].numpy()]
+            for side, table in zip("ab", images.attributes[split])
+        }
 
     @cached_property
     def truth(self):
-        """{direction: the true counterparts of its inputs, uint8}, drawn when first asked for; None where nobody knows them."""
+        """{direction: the true counterparts of its inputs, uint8}, drawn when first asked for;
+        None where nobody knows them."""
         if self.images.drawn is None:
             return None
         of_b, of_a = load_truth(self.images, self.split)
@@ -70,17 +80,20 @@ class Judge:
 
     @cached_property
     def inverted(self):
-        """check of the images as their negatives, as a translator would get that only inverts all colours."""
+        """check of the images as their negatives, as a translator would get that only inverts
+        all colours."""
         return self.check(*[-to_float(side) for side in self.pair[::-1]])
 
     def by_image(self, out, way):
-        """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row an image.
+        """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row
+        an image.
 
-        cycle: mean |rec - real|, 0 to 2. content: distance of the probe's contents from input to fake, 1 for two strangers of
-        the two domains. nearest: distance of the fake's features to those of the nearest real image of its domain. Of built-in
-        faces also agreement (mean over the attributes that the probe reads well), and to the true counterpart psnr (dB; none, NaN,
-        for the counterpart itself), ssim and perceptual. out: what translate gives; without rec there is no cycle.
-        """
+        cycle: mean |rec - real|, 0 to 2. content: distance of the probe's contents from input to
+        fake, 1 for two strangers of the two domains. nearest: distance of the fake's features to
+        those of the nearest real image of its domain. Of built-in faces also agreement (mean
+        over the attributes that the probe reads well), and to the true counterpart psnr (dB;
+        none, NaN, for the counterpart itself), ssim and perceptual. out: what translate gives;
+        without rec there is no cycle."""
         source, target = WAYS[way]
         fake, table = to_bytes(out[f"fake_{target}"]), {}
         features, contents = self.probe.look(fake)
@@ -92,20 +105,28 @@ class Judge:
             table["agreement"] = self.agreements(fake, way).mean(axis=1).to_numpy()
         if self.truth:
             from torchmetrics.functional.image import peak_signal_noise_ratio  # 3 s to import
+
             pair = to_float(fake), to_float(self.truth[way])
-            table["psnr"] = peak_signal_noise_ratio(*pair, data_range=2.0, reduction="none", dim=(1, 2, 3))
+            table["psnr"] = peak_signal_noise_ratio(
+                *pair, data_range=2.0, reduction="none", dim=(1, 2, 3)
+            )
             table["ssim"] = evaluate_distances.ssim(fake, self.truth[way])
             table["perceptual"] = self.probe.perceptual(*pair)
-        table = {name: column.numpy() if torch.is_tensor(column) else column for name, column in table.items()}
+        table = {
+            name: column.numpy() if torch.is_tensor(column) else column
+            for name, column in table.items()
+        }
         return pd.DataFrame(table).astype(np.float64).replace(np.inf, np.nan)
 
     def agreements(self, fake, way):
-        """Agreement of each fake with the record of its source, a column for each attribute that the probe reads well."""
+        """Agreement of each fake with the record of its source, a column for each attribute that
+        the probe reads well."""
         readable = list(self.probe.readable)
         return agreement(self.probe.read(fake)[readable], self.attributes[WAYS[way][0]][readable])
 
     def score(self, out):
-        """All scores of a set of translations: {name: {"value", "low", "high"}}, an interval of 95 % each.
+        """All scores of a set of translations: {name: {"value", "low", "high"}}, an interval of 95
+        % each.
 
         out: what translate gives for this judge's pair. A score that so few images do not allow is
         left out; low and high are None where they allow no interval. How often intervals hold is in
@@ -136,9 +157,10 @@ class Judge:
         return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
 
     def check(self, fake_a, fake_b):
-        """The few figures that are followed during training, of float fakes of this judge's pair: kid_a, kid_b, content_ab,
-        content_ba, correlation_ab, correlation_ba (see correlate), and variety_a, variety_b: how far fakes are from each
-        other, of how far real images are. As a dict."""
+        """The few figures that are followed during training, of float fakes of this judge's
+        pair: kid_a, kid_b, content_ab, content_ba, correlation_ab, correlation_ba (see
+        correlate), and variety_a, variety_b: how far fakes are from each other, of how far real
+        images are. As a dict."""
         found = {}
         for way, fake in (("ba", fake_a), ("ab", fake_b)):
             (source, target), fake = WAYS[way], to_bytes(fake)
@@ -146,25 +168,34 @@ class Judge:
             real = self.features["probe", target]
             if min(len(features), len(real)) >= 4:
                 found[f"kid_{target}"] = evaluate_distances.kid(features, real, SEED)[0]
-            found[f"content_{way}"] = float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
-            found[f"correlation_{way}"] = float(correlate(*map(to_float, (fake, getattr(self.pair, source)))).nanmean())
+            found[f"content_{way}"] = (
+                float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
+            )
+            found[f"correlation_{way}"] = float(
+                correlate(*map(to_float, (fake, getattr(self.pair, source)))).nanmean()
+            )
             if min(len(features), len(real)) >= 2:
-                found[f"variety_{target}"] = float(torch.pdist(features).mean() / torch.pdist(real).mean())
-        return {name: value for name, value in found.items() if math.isfinite(value)}   # of equal real images there is no ratio
+                found[f"variety_{target}"] = float(
+                    torch.pdist(features).mean() / torch.pdist(real).mean()
+                )
+        # Of equal real images there is no ratio
+        return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def nearest_training(self, fakes, side):
-        """The training image of a domain that is nearest to each image by the probe's features: (indices (N,), distances (N,))."""
+        """The training image of a domain that is nearest to each image by the probe's features:
+        (indices (N,), distances (N,))."""
         if ("train", side) not in self.features:
             self.features["train", side] = self.probe.look(getattr(self.images.train, side))[0]
         distances = torch.cdist(self.probe.look(to_bytes(fakes))[0], self.features["train", side])
         return distances.argmin(1), distances.min(1).values
 
     def landmarks(self):
-        """Translations that no model made, to tell what a score means: {name: what translate would give}.
+        """Translations that no model made, to tell what a score means: {name: what translate would
+        give}.
 
-        untranslated (the identity), random (each input answered by an arbitrary training image of the target domain), and of
-        built-in faces truth (the true counterparts; nothing is translated back).
-        """
+        untranslated (the identity), random (each input answered by an arbitrary training image
+        of the target domain), and of built-in faces truth (the true counterparts; nothing is
+        translated back)."""
         a, b = map(to_float, self.pair)
         rng = torch.Generator().manual_seed(SEED)
 
@@ -172,43 +203,106 @@ class Judge:
             train = getattr(self.images.train, side)
             return to_float(train[torch.randint(len(train), (n,), generator=rng)])
 
-        marks = {"untranslated": {"real_a": a, "fake_b": a, "rec_a": a, "real_b": b, "fake_a": b, "rec_b": b},
-                 "random": {"real_a": a, "fake_b": any_of("b", len(a)), "rec_a": any_of("a", len(a)),
-                            "real_b": b, "fake_a": any_of("a", len(b)), "rec_b": any_of("b", len(b))}}
+        marks = {
+            "untranslated": {
+                "real_a": a,
+                "fake_b": a,
+                "rec_a": a,
+                "real_b": b,
+                "fake_a": b,
+                "rec_b": b,
+            },
+            "random": {
+                "real_a": a,
+                "fake_b": any_of("b", len(a)),
+                "rec_a": any_of("a", len(a)),
+                "real_b": b,
+                "fake_a": any_of("a", len(b)),
+                "rec_b": any_of("b", len(b)),
+            },
+        }
         if self.truth:
-            marks["truth"] = {"real_a": a, "fake_b": to_float(self.truth["ab"]), "real_b": b, "fake_a": to_float(self.truth["ba"])}
+            marks["truth"] = {
+                "real_a": a,
+                "fake_b": to_float(self.truth["ab"]),
+                "real_b": b,
+                "fake_a": to_float(self.truth["ba"]),
+            }
         return marks
 
     def protocols(self):
-        """How each score was taken, by its name without domain or direction: scores compare only where this is equal."""
+        """How each score was taken, by its name without domain or direction: scores compare only
+        where this is equal."""
         n = {side: len(getattr(self.pair, side)) for side in "ab"}
-        common = {"version": VERSION, "n": n, "split": self.split, "resolution": list(self.pair.a.shape[-2:]), "data": self.images.fingerprint[:16],
-                  "filter": "drawn at this size" if self.images.drawn else "Lanczos, antialiased (Pillow)", "seed": SEED}
+        common = {
+            "version": VERSION,
+            "n": n,
+            "split": self.split,
+            "resolution": list(self.pair.a.shape[-2:]),
+            "data": self.images.fingerprint[:16],
+            "filter": "drawn at this size"
+            if self.images.drawn
+            else "Lanczos, antialiased (Pillow)",
+            "seed": SEED,
+        }
         half, found = min(n.values()) // 2, {}
         for name, extractor in self.extractors.items():
-            by = common | {"extractor": getattr(extractor, "name", f"probe, {getattr(extractor, 'objective', '')}"), "hash": extractor.hash,
-                           "pixels": "8 bits, rounded"}
-            found |= {f"kid_{name}": by | {"subset_size": half, "subsets": evaluate_distances.KID_SUBSETS, "kernel": "cubic, unbiased",
-                                           "interval": "95 %: U-statistic's variance, Student's t"},
-                      f"fid_{name}": by | {"interval": said(FID_PART)}}
-            shares = {"neighbour": evaluate_distances.NEIGHBOUR,
-                      "interval": said(SHARE_PART) + ", and no less than a share of n images has"}
+            by = common | {
+                "extractor": getattr(
+                    extractor, "name", f"probe, {getattr(extractor, 'objective', '')}"
+                ),
+                "hash": extractor.hash,
+                "pixels": "8 bits, rounded",
+            }
+            found |= {
+                f"kid_{name}": by
+                | {
+                    "subset_size": half,
+                    "subsets": evaluate_distances.KID_SUBSETS,
+                    "kernel": "cubic, unbiased",
+                    "interval": "95 %: U-statistic's variance, Student's t",
+                },
+                f"fid_{name}": by | {"interval": said(FID_PART)},
+            }
+            shares = {
+                "neighbour": evaluate_distances.NEIGHBOUR,
+                "interval": said(SHARE_PART) + ", and no less than a share of n images has",
+            }
             found |= {f"{measure}_{name}": by | shares for measure in ("precision", "recall")}
-        found["swd"] = common | {"patches": f"{evaluate_distances.PER_IMAGE} an image and level, {evaluate_distances.PATCH}x{evaluate_distances.PATCH}",
-                                 "directions": evaluate_distances.DIRECTIONS, "scale": "of the real images", "pixels": "8 bits, rounded",
-                                 "interval": f"95 %: 1.96 standard errors, bootstrap over images, {evaluate_distances.SWD_RESAMPLES} resamples"}
+        found["swd"] = common | {
+            "patches": f"{evaluate_distances.PER_IMAGE} an image and level, {evaluate_distances.PATCH}x{evaluate_distances.PATCH}",
+            "directions": evaluate_distances.DIRECTIONS,
+            "scale": "of the real images",
+            "pixels": "8 bits, rounded",
+            "interval": f"95 %: 1.96 standard errors, bootstrap over images, {evaluate_distances.SWD_RESAMPLES} resamples",
+        }
         per_image = common | {"interval": "95 % of a mean over images: Student's t"}
-        by_probe = per_image | {"extractor": f"probe, {self.probe.objective}", "hash": self.probe.hash}
+        by_probe = per_image | {
+            "extractor": f"probe, {self.probe.objective}",
+            "hash": self.probe.hash,
+        }
         found |= {"cycle": per_image, "content": by_probe}
         if self.images.drawn:
-            found |= {"agreement": by_probe | {"attributes": list(self.probe.readable)}, "psnr": per_image, "ssim": per_image,
-                      "perceptual": by_probe}
-        return {name: {"what": WHAT[name.rsplit("_", 1)[0] if name.endswith(("_probe", "_inception")) else name]} | protocol
-                for name, protocol in found.items()}
+            found |= {
+                "agreement": by_probe | {"attributes": list(self.probe.readable)},
+                "psnr": per_image,
+                "ssim": per_image,
+                "perceptual": by_probe,
+            }
+        return {
+            name: {
+                "what": WHAT[
+                    name.rsplit("_", 1)[0] if name.endswith(("_probe", "_inception")) else name
+                ]
+            }
+            | protocol
+            for name, protocol in found.items()
+        }
 
 
 def correlate(x, y):
-    """Pearson's correlation of the pixels of x[i] and y[i], each channel about its own mean in that image, (N, 3, H, W) twice
-    -> (N,): 1 for the same picture at any contrast, -1 for its negative. NaN for one without any contrast."""
+    """Pearson's correlation of the pixels of x[i] and y[i], each channel about its own mean in
+    that image, (N, 3, H, W) twice -> (N,): 1 for the same picture at any contrast, -1 for its
+    negative. NaN for one without any contrast."""
     x, y = [side.double() - side.double().mean((2, 3), keepdim=True) for side in (x, y)]
     return (x * y).sum((1, 2, 3)) / (x.square().sum((1, 2, 3)) * y.square().sum((1, 2, 3))).sqrt()

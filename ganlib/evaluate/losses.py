@@ -13,10 +13,12 @@ EVAL_BATCH = 32  # images of each domain at a time in validation and test
 
 @torch.no_grad()
 def evaluate(nets, pair, cfg, amp, limit=None):
-    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None: all). A loss without a weight is
-    not computed (losses.weighed), and not among them."""
+    """Mean losses, by name, over fixed pairs: A[i] with B[i], at most `limit` of them (None:
+    all). A loss without a weight is not computed (losses.weighed), and not among them."""
     totals, n, like = {}, 0, next(nets.g_ab.parameters())
-    with Progress("taking losses", min(max(map(len, pair)), limit or MOST), unit="images") as progress:
+    with Progress(
+        "taking losses", min(max(map(len, pair)), limit or MOST), unit="images"
+    ) as progress:
         for batch in fixed_batches(pair, EVAL_BATCH, like.device, limit):
             real_a, real_b = [real.to(like.dtype) for real in batch]
             with amp:

@@ -4,21 +4,34 @@ import math
 
 from ganlib.evaluate import distances as evaluate_distances
 
-VERSION = 2                                     # of the formulas: scores of another one are no longer the same scores
-SEED = 0                                        # of subsets, resamples, patches and projections
+# Of the formulas: scores of another one are no longer the same scores
+VERSION = 2
+SEED = 0  # of subsets, resamples, patches and projections
 
-# What each score is (its name without domain or direction), and whether more of it is better. In the order of tables.
+# What each score is (its name without domain or direction), and whether more of it is better. In
+# the order of tables.
 SCORES = {
-    "kid_probe": ("KID, probe", False), "fid_probe": ("FID, probe", False), "precision_probe": ("precision, probe", True),
+    "kid_probe": ("KID, probe", False),
+    "fid_probe": ("FID, probe", False),
+    "precision_probe": ("precision, probe", True),
     "recall_probe": ("recall, probe", True),
-    "kid_inception": ("KID, Inception", False), "fid_inception": ("FID, Inception", False),
-    "precision_inception": ("precision, Inception", True), "recall_inception": ("recall, Inception", True),
+    "kid_inception": ("KID, Inception", False),
+    "fid_inception": ("FID, Inception", False),
+    "precision_inception": ("precision, Inception", True),
+    "recall_inception": ("recall, Inception", True),
     "swd": ("sliced Wasserstein x 1000", False),
-    "cycle": ("cycle error", False), "content": ("content distance", False), "agreement": ("attribute agreement", True),
-    "psnr": ("PSNR to the truth, dB", True), "ssim": ("SSIM to the truth", True), "perceptual": ("perceptual distance to the truth", False)}
+    "cycle": ("cycle error", False),
+    "content": ("content distance", False),
+    "agreement": ("attribute agreement", True),
+    "psnr": ("PSNR to the truth, dB", True),
+    "ssim": ("SSIM to the truth", True),
+    "perceptual": ("perceptual distance to the truth", False),
+}
 
 
-WHAT = {    # of a family of scores: formula, range, which way is better; _a and _b judge fakes of that domain, _ab and _ba a direction
+# Of a family of scores: formula, range, which way is better; _a and _b judge fakes of that domain,
+# _ab and _ba a direction
+WHAT = {
     "kid": "kernel distance of features of fakes and real images; 0 where no difference is left (may be a little below), smaller is better",
     "fid": "Frechet distance of features of fakes and real images; 0 or more, smaller is better; too large for few images",
     "precision": "share of fakes among the real images, by features; 0 to 1, more is better",
@@ -29,16 +42,19 @@ WHAT = {    # of a family of scores: formula, range, which way is better; _a and
     "agreement": "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, more is better",
     "psnr": "dB to the true counterpart, pixels in [-1, 1], 8 bits; more is better",
     "ssim": "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows of 11 pixels; -1 to 1, "
-            "more is better",
-    "perceptual": "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller is better"}
+    "more is better",
+    "perceptual": "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller is better",
+}
 BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
-FID_PART, SHARE_PART = 0.75, 0.5    # of the images in a subset: for FID; for precision and recall
+FID_PART, SHARE_PART = 0.75, 0.5  # of the images in a subset: for FID; for precision and recall
 
 
 def said(part):
     """How an interval over subsets of `part` of the images is taken, for a protocol."""
-    return ("95 % of what as many images give on average: 1.96 standard errors, "
-            f"{evaluate_distances.RESAMPLES} subsets of {part:.0%} of the images")
+    return (
+        "95 % of what as many images give on average: 1.96 standard errors, "
+        f"{evaluate_distances.RESAMPLES} subsets of {part:.0%} of the images"
+    )
 
 
 def realism(fake, real):
@@ -50,12 +66,16 @@ def realism(fake, real):
     if least >= 2:
         error = math.nan
         if least >= 3:
-            error = evaluate_distances.subsample(evaluate_distances.fid, fake, real, FID_PART, SEED).item()
+            error = evaluate_distances.subsample(
+                evaluate_distances.fid, fake, real, FID_PART, SEED
+            ).item()
         found.append(("fid", *symmetric(evaluate_distances.fid(fake, real), error)))
     if least > evaluate_distances.NEIGHBOUR + 1:
         values, errors = evaluate_distances.precision_recall(fake, real), (math.nan, math.nan)
         if round(SHARE_PART * least) > evaluate_distances.NEIGHBOUR + 1:
-            errors = evaluate_distances.subsample(evaluate_distances.precision_recall, fake, real, SHARE_PART, SEED)
+            errors = evaluate_distances.subsample(
+                evaluate_distances.precision_recall, fake, real, SHARE_PART, SEED
+            )
         for i, (name, images) in enumerate({"precision": fake, "recall": real}.items()):
             error = max(float(errors[i]), share_error(values[i], len(images)))
             found.append((name, *symmetric(values[i], error)))

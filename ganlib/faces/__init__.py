@@ -1,8 +1,9 @@
 """Two domains of faces drawn in code, anime and selfies, each from a record of true attributes.
 
-The built-in data set: nothing to download, any number of images, the same bytes for the same seed on any machine. Two
-painters draw any record, so every face has a counterpart in the other domain: what a translation should have made.
-Train is unpaired: its two domains hold different people, and their counterparts are not given out.
+The built-in data set: nothing to download, any number of images, the same bytes for the same seed
+on any machine. Two painters draw any record, so every face has a counterpart in the other domain:
+what a translation should have made. Train is unpaired: its two domains hold different people, and
+their counterparts are not given out.
 
 SHARED attributes are seen in both domains, but are distributed otherwise (selfies: more turned, more glasses, more skin
 tones, shorter hair, narrower eyes; anime: more tilted, longer hair and fringes, lighter hair):
@@ -44,15 +45,19 @@ from ganlib.faces.selfie import draw_selfie
 
 DOMAINS = ("anime", "selfie")
 SPLITS = ("train", "val", "test")
-CHUNK = 50    # faces that a process draws at a time
+CHUNK = 50  # faces that a process draws at a time
 SHARED, ANIME_ONLY, SELFIE_ONLY = tuple(SHARED_SPECS), tuple(ANIME_SPECS), tuple(SELFIE_SPECS)
 
 
 def check(domain, split="train", n=1, size=16, seed=0, splits=SPLITS):
     """Raise InputError, one line that names the argument, for one that cannot be drawn."""
-    for name, value, good, expected in (("domain", domain, domain in DOMAINS, f"one of {DOMAINS}"),
-                                        ("split", split, split in splits, f"one of {splits}"),
-                                        ("n", n, n >= 1, "at least 1"), ("size", size, size >= 16, "at least 16"), ("seed", seed, seed >= 0, "at least 0")):
+    for name, value, good, expected in (
+        ("domain", domain, domain in DOMAINS, f"one of {DOMAINS}"),
+        ("split", split, split in splits, f"one of {splits}"),
+        ("n", n, n >= 1, "at least 1"),
+        ("size", size, size >= 16, "at least 16"),
+        ("seed", seed, seed >= 0, "at least 0"),
+    ):
         if not good:
             raise InputError(f"{name}: got {value!r}, expected {expected}")
 
@@ -65,16 +70,18 @@ def sample_face(domain, rng):
 
 
 def draw_face(face, domain, size, rng):
-    """Paint a record: uint8 (size, size, 3) RGB. rng draws what the record leaves open (strands, spots, noise).
-    Raises InputError (a ValueError) for a domain not in DOMAINS or a size under 16."""
+    """Paint a record: uint8 (size, size, 3) RGB. rng draws what the record leaves open (strands,
+    spots, noise). Raises InputError (a ValueError) for a domain not in DOMAINS or a size under
+    16."""
     check(domain, size=size)
     return {"anime": draw_anime, "selfie": draw_selfie}[domain](face, size, rng)
 
 
 def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
-    """n faces of one domain: uint8 (n, size, size, 3) RGB, and a DataFrame of n rows, their records.
-    Image i depends only on (seed, split, domain, i); tick(k), if given, is called when k more are drawn. Raises InputError
-    (a ValueError) for a domain not in DOMAINS, a split not in SPLITS, n < 1, a size under 16 or a negative seed."""
+    """n faces of one domain: uint8 (n, size, size, 3) RGB, and a DataFrame of n rows, their
+    records. Image i depends only on (seed, split, domain, i); tick(k), if given, is called when
+    k more are drawn. Raises InputError (a ValueError) for a domain not in DOMAINS, a split not
+    in SPLITS, n < 1, a size under 16 or a negative seed."""
     check(domain, split, n, size, seed)
     images, records = np.empty((n, size, size, 3), np.uint8), []
     for drawn in draw_on_all_cores([(domain, i, size, seed, split) for i in range(n)]):
@@ -87,8 +94,9 @@ def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
 
 
 def draw_counterparts(domain, n, size=64, seed=0, split="test", tick=None):
-    """The faces that draw_faces shows for these arguments, drawn in the other domain: uint8 (n, size, size, 3) RGB.
-    Raises InputError (a ValueError) as draw_faces does, and for split "train": counterparts are for scoring only."""
+    """The faces that draw_faces shows for these arguments, drawn in the other domain: uint8 (n,
+    size, size, 3) RGB. Raises InputError (a ValueError) as draw_faces does, and for split
+    "train": counterparts are for scoring only."""
     check(domain, split, n, size, seed, ("val", "test"))
     images = []
     for drawn in draw_on_all_cores([(domain, i, size, seed, split, True) for i in range(n)]):
@@ -99,15 +107,18 @@ def draw_counterparts(domain, n, size=64, seed=0, split="test", tick=None):
 
 
 def draw_on_all_cores(tasks):
-    """What draw_numbered makes of each task, in their order, in lists of up to CHUNK; a process for each core where there
-    are many."""
-    parts = [tasks[i:i + CHUNK] for i in range(0, len(tasks), CHUNK)]
+    """What draw_numbered makes of each task, in their order, in lists of up to CHUNK; a process
+    for each core where there are many."""
+    parts = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
     cores = min(len(os.sched_getaffinity(0)), len(parts) // 4)
     if cores < 2:
         yield from map(draw_part, parts)
         return
-    # Forked, since other ways run a script's own lines again, and the painters need no thread of this process.
-    with ProcessPoolExecutor(cores, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    # Forked, since other ways run a script's own lines again, and the painters need no thread of
+    # this process.
+    with ProcessPoolExecutor(
+        cores, get_context("fork"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
         try:
             with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 drawn = pool.map(draw_part, parts)
@@ -123,7 +134,8 @@ def draw_part(tasks):
 
 
 def draw_numbered(domain, i, size, seed, split, counterpart=False):
-    """Face i of a domain, or its counterpart: the picture, uint8 (size, size, 3) RGB, and the record."""
+    """Face i of a domain, or its counterpart: the picture, uint8 (size, size, 3) RGB, and the
+    record."""
     key = [seed, SPLITS.index(split), DOMAINS.index(domain), i]
     rng = np.random.default_rng(key)
     face = sample_face(domain, rng)

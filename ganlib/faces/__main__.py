@@ -20,19 +20,29 @@ from ganlib.system.files import expand
 
 def parse(arguments):
     """The command's arguments."""
-    parser = argparse.ArgumentParser(prog="python -m ganlib.faces", description="Write the built-in faces to a folder: "
-                                     "SPLIT/DOMAIN/NNNNN.png, counterparts/SPLIT/DOMAIN/NNNNN.png (the face of that name "
-                                     "in the other domain; val and test only) and attributes.csv.")
+    parser = argparse.ArgumentParser(
+        prog="python -m ganlib.faces",
+        description="Write the built-in faces to a folder: "
+        "SPLIT/DOMAIN/NNNNN.png, counterparts/SPLIT/DOMAIN/NNNNN.png (the face of that name "
+        "in the other domain; val and test only) and attributes.csv.",
+    )
     parser.add_argument("folder", type=Path, help="a new or empty folder")
-    for name, default, text in (("size", 64, "pixels a side"), ("train-a", 3400, "anime faces in train"),
-                                ("train-b", 3800, "selfies in train"), ("seed", 0, "another seed, other faces"),
-                                ("eval", 300, "faces of each domain in val and in test")):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default {default})")
+    for name, default, text in (
+        ("size", 64, "pixels a side"),
+        ("train-a", 3400, "anime faces in train"),
+        ("train-b", 3800, "selfies in train"),
+        ("seed", 0, "another seed, other faces"),
+        ("eval", 300, "faces of each domain in val and in test"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=f"{text} (default {default})"
+        )
     return parser.parse_args(arguments)
 
 
 def write_chunk(folder, domain, split, numbers, size, seed):
-    """Draw and write some faces, in val and test with their counterparts; returns rows of attributes.csv."""
+    """Draw and write some faces, in val and test with their counterparts; returns rows of
+    attributes.csv."""
     other, rows = DOMAINS[1 - DOMAINS.index(domain)], []
     for i in numbers:
         name = f"{i:05d}.png"
@@ -49,16 +59,28 @@ def write_all(folder, args):
     """Fill a folder, on all cores; returns attributes.csv's rows."""
     chunks = []
     for split in SPLITS:
-        for domain, n in zip(DOMAINS, (args.train_a, args.train_b) if split == "train" else (args.eval, args.eval)):
+        for domain, n in zip(
+            DOMAINS, (args.train_a, args.train_b) if split == "train" else (args.eval, args.eval)
+        ):
             (folder / split / domain).mkdir(parents=True)
             if split != "train":
                 (folder / "counterparts" / split / domain).mkdir(parents=True)
             chunks += [(domain, split, range(i, min(i + CHUNK, n))) for i in range(0, n, CHUNK)]
     rows = []
-    with (ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool,
-          tqdm(total=sum(len(numbers) for *_, numbers in chunks), unit="face", disable=not sys.stderr.isatty()) as bar):
+    with (
+        ProcessPoolExecutor(
+            initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+        ) as pool,
+        tqdm(
+            total=sum(len(numbers) for *_, numbers in chunks),
+            unit="face",
+            disable=not sys.stderr.isatty(),
+        ) as bar,
+    ):
         try:
-            for part in [pool.submit(write_chunk, folder, *chunk, args.size, args.seed) for chunk in chunks]:
+            for part in [
+                pool.submit(write_chunk, folder, *chunk, args.size, args.seed) for chunk in chunks
+            ]:
                 rows += part.result()
                 bar.update(len(part.result()))
         except BaseException:
@@ -72,7 +94,9 @@ def export(args):
     """Write the data set beside its place, and move it there once it is whole."""
     for name, least in (("size", 16), ("train_a", 1), ("train_b", 1), ("eval", 1), ("seed", 0)):
         if getattr(args, name) < least:
-            raise InputError(f"--{name.replace('_', '-')}: got {getattr(args, name)}, expected at least {least}")
+            raise InputError(
+                f"--{name.replace('_', '-')}: got {getattr(args, name)}, expected at least {least}"
+            )
     folder = expand(args.folder, "folder").resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{args.folder}: exists and is not an empty folder; name a new one")
@@ -84,11 +108,15 @@ def export(args):
         rows = write_all(part, args)
         os.replace(part, folder)
     except OSError as error:
-        raise InputError(f"{args.folder}: cannot be written ({error.strerror or error}); name another folder") from None
+        raise InputError(
+            f"{args.folder}: cannot be written ({error.strerror or error}); name another folder"
+        ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    print(f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their counterparts, and "
-          f"attributes.csv written to {args.folder}")
+    print(
+        f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their counterparts, and "
+        f"attributes.csv written to {args.folder}"
+    )
 
 
 def main(arguments=None):

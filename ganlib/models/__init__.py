@@ -6,4 +6,10 @@ from ganlib.models.discriminator import PatchDiscriminator
 from ganlib.models.uvcgan import UVCGANGenerator
 from ganlib.models.vit import PixelwiseViT
 
-__all__ = ["CycleGANGenerator", "UVCGANGenerator", "PixelwiseViT", "PatchDiscriminator", "init_normal"]
+__all__ = [
+    "CycleGANGenerator",
+    "UVCGANGenerator",
+    "PixelwiseViT",
+    "PatchDiscriminator",
+    "init_normal",
+]

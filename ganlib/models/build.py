@@ -17,10 +17,14 @@ class Nets(NamedTuple):
 
 
 def build_nets(cfg, device):
-    """The four networks of a config, on a device, initialised from torch's global seed. Refuses sizes they cannot take."""
+    """The four networks of a config, on a device, initialised from torch's global seed. Refuses
+    sizes they cannot take."""
+
     def generator():
         if cfg.arch == "cyclegan":
-            return CycleGANGenerator(ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv)
+            return CycleGANGenerator(
+                ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv
+            )
         return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
 
     def discriminator():
@@ -40,16 +44,21 @@ def set_trainable(nets, flag):
 
 def pack_weights(nets, emas):
     """The weights of a run as a dict of state dicts: g_ab, g_ba, d_a, d_b, ema_ab, ema_ba."""
-    means = {f"ema_{way}": ema.module.state_dict() | {"n_averaged": ema.n_averaged} for way, ema in zip(("ab", "ba"), emas)}
+    means = {
+        f"ema_{way}": ema.module.state_dict() | {"n_averaged": ema.n_averaged}
+        for way, ema in zip(("ab", "ba"), emas)
+    }
     return {name: net.state_dict() for name, net in nets._asdict().items()} | means
 
 
 def load_weights(nets, emas, weights):
-    """Put a dict of pack_weights into networks. Where it has no running means, as that of a network trained elsewhere, they
-    start again from the loaded weights: never from those that the networks had before."""
+    """Put a dict of pack_weights into networks. Where it has no running means, as that of a
+    network trained elsewhere, they start again from the loaded weights: never from those that
+    the networks had before."""
     for name, net in nets._asdict().items():
         net.load_state_dict(weights[name])
     for way, net, ema in zip(("ab", "ba"), nets, emas):
         means = dict(weights.get(f"ema_{way}", net.state_dict()))
-        ema.n_averaged.copy_(means.pop("n_averaged", torch.tensor(0)))      # after 0 steps the next one starts the mean
+        # After 0 steps the next one starts the mean
+        ema.n_averaged.copy_(means.pop("n_averaged", torch.tensor(0)))
         ema.module.load_state_dict(means)

@@ -1,4 +1,5 @@
-"""The patch discriminator (PatchGAN: Isola et al. 2017, arXiv 1611.07004, section 3.2.2 and appendix 6.1.2)."""
+"""The patch discriminator (PatchGAN: Isola et al. 2017, arXiv 1611.07004, section 3.2.2 and
+appendix 6.1.2)."""
 
 import torch
 from torch import nn
@@ -10,10 +11,10 @@ from ganlib.models.common import InstanceNorm
 class PatchDiscriminator(nn.Module):
     """A score for each patch: 4x4 convolutions, n_layers of stride 2 and two of stride 1.
 
-    x (B, c_in, H, W) in [-1, 1] -> (B, 1, h, w), unbounded; h = w = 14 with two layers and 6 with three at 64x64.
-    With global_score the map is averaged to (B, 1), as the study does: locations may then cancel out.
-    Raises InputError where H or W leaves no patch. 2,764,737 parameters with three layers at ndf 64, 662,977 with two.
-    """
+    x (B, c_in, H, W) in [-1, 1] -> (B, 1, h, w), unbounded; h = w = 14 with two layers and 6
+    with three at 64x64. With global_score the map is averaged to (B, 1), as the study does:
+    locations may then cancel out. Raises InputError where H or W leaves no patch. 2,764,737
+    parameters with three layers at ndf 64, 662,977 with two."""
 
     def __init__(self, c_in=3, ndf=64, n_layers=2, global_score=False):
         super().__init__()
@@ -21,19 +22,30 @@ class PatchDiscriminator(nn.Module):
         layers, c = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)], ndf
         for i in range(1, n_layers + 1):
             o, stride = ndf * min(2**i, 8), 2 if i < n_layers else 1
-            layers += [nn.Conv2d(c, o, 4, stride=stride, padding=1), InstanceNorm(o), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(c, o, 4, stride=stride, padding=1),
+                InstanceNorm(o),
+                nn.LeakyReLU(0.2),
+            ]
             c = o
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(c, 1, 4, padding=1)
 
     def forward(self, x):
         if min(x.shape[-2:]) < self.min_side:
-            raise InputError(f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a width "
-                             f"of {self.min_side} or more; take fewer layers or a larger image_size")
-        score = self.head(self.body(x))     # (B, 1, h, w)
-        return score.mean(dim=(2, 3), dtype=torch.promote_types(score.dtype, torch.float32)) if self.global_score else score
+            raise InputError(
+                f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a width "
+                f"of {self.min_side} or more; take fewer layers or a larger image_size"
+            )
+        score = self.head(self.body(x))  # (B, 1, h, w)
+        return (
+            score.mean(dim=(2, 3), dtype=torch.promote_types(score.dtype, torch.float32))
+            if self.global_score
+            else score
+        )
 
 
 def smallest_side(n_layers):
-    """The smallest H or W that PatchDiscriminator(n_layers=n_layers) can score: one patch, 2x2 values to normalise."""
+    """The smallest H or W that PatchDiscriminator(n_layers=n_layers) can score: one patch, 2x2
+    values to normalise."""
     return 3 * 2**n_layers

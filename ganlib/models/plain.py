@@ -19,11 +19,16 @@ class PlainViTBlock(ViTBlock):
         return z + self.rezero * self.ffn(self.norm2(z))
 
 
-PLAIN = {InstanceNorm: nn.InstanceNorm2d, ReflectionPad: nn.ReflectionPad2d, ViTBlock: PlainViTBlock}
+PLAIN = {
+    InstanceNorm: nn.InstanceNorm2d,
+    ReflectionPad: nn.ReflectionPad2d,
+    ViTBlock: PlainViTBlock,
+}
 
 
 def plain_copy(nets):
-    """Copies of networks, in their precision and NCHW, of torch's own layers and with the same weights."""
+    """Copies of networks, in their precision and NCHW, of torch's own layers and with the same
+    weights."""
     nets = Nets(*[copy.deepcopy(net).to(memory_format=torch.contiguous_format) for net in nets])
     for net in nets:
         for module in net.modules():

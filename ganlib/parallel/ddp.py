@@ -9,7 +9,8 @@ from ganlib.parallel.ranks import world_size
 
 
 class Losses(nn.Module):
-    """A function of losses as a module that holds the networks it trains, which is what DistributedDataParallel can wrap."""
+    """A function of losses as a module that holds the networks it trains, which is what
+    DistributedDataParallel can wrap."""
 
     def __init__(self, losses, trained):
         super().__init__()
@@ -20,11 +21,14 @@ class Losses(nn.Module):
 
 
 def share(losses, trained, parts=1):
-    """The function itself or, where several processes train, the same with the gradients of `trained` averaged over them, in the backward pass of
-    the last of a batch's parts."""
+    """The function itself or, where several processes train, the same with the gradients of
+    `trained` averaged over them, in the backward pass of the last of a batch's parts."""
     if world_size() == 1:
         return losses
-    shared, part = nn.parallel.DistributedDataParallel(Losses(losses, trained)), cycle(range(1, parts + 1))
+    shared, part = (
+        nn.parallel.DistributedDataParallel(Losses(losses, trained)),
+        cycle(range(1, parts + 1)),
+    )
 
     def call(*args):
         with nullcontext() if next(part) == parts else shared.no_sync():

@@ -1,4 +1,5 @@
-"""Many runs at once through Dask: seeds, architectures and recipes on as many devices and machines as there are."""
+"""Many runs at once through Dask: seeds, architectures and recipes on as many devices and
+machines as there are."""
 
 import os
 from functools import lru_cache
@@ -16,7 +17,7 @@ from ganlib.system.files import RUNS, expand
 
 INSTALL = "pip install -e '.[dask]'"
 
-ALONE = Lock()      # torch's seed and number of threads belong to the process
+ALONE = Lock()  # torch's seed and number of threads belong to the process
 
 
 class Outcome(NamedTuple):
@@ -28,25 +29,47 @@ class Outcome(NamedTuple):
 
 
 def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
-    """Train every config that has no finished run below the folder `runs`, many at once; returns an Outcome for each, in order.
+    """Train every config that has no finished run below the folder `runs`, many at once; returns an
+    Outcome for each, in order.
 
-    scheduler: "" one after another in this process; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
-    one); else the address of a scheduler, whose workers see this folder and, at the same path, the data. inception: as find_inception takes it.
-    A run whose worker died goes on from its last checkpoint on another one, up to three times (Dask's allowed-failures). One that
-    fails is told in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler cannot be had.
-    """
+    scheduler: "" one after another in this process; "local" a Dask cluster on this machine with
+    a worker for each GPU (on a CPU one); else the address of a scheduler, whose workers see this
+    folder and, at the same path, the data. inception: as find_inception takes it. A run whose
+    worker died goes on from its last checkpoint on another one, up to three times (Dask's
+    allowed-failures). One that fails is told in its Outcome and stops none of the others. Raises
+    InputError where Dask or the scheduler cannot be had."""
     if not scheduler:
-        return gather((outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs), len(cfgs))
+        return gather(
+            (outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs),
+            len(cfgs),
+        )
     if data.loaded is None or data.changed:
-        raise InputError(f"data {data.name}: each worker reads the data itself, and does not see what was changed in memory; "
-                         "expected what load_domains gave, as it was")
+        raise InputError(
+            f"data {data.name}: each worker reads the data itself, and does not see what was changed in memory; "
+            "expected what load_domains gave, as it was"
+        )
     runs = expand(runs, "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
         hosts = list(client.run_on_scheduler(list_hosts).values())
-        workers = {host: hosts.count(host) for host in hosts}      # now, and not when one has died: threads round otherwise
-        futures = [client.submit(train_on_worker, cfg, data.loaded, data.fingerprint, str(runs), inception, workers, pure=False) for cfg in cfgs]
-        return gather((outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)), len(cfgs))
+        # now, and not when one has died: threads round otherwise
+        workers = {host: hosts.count(host) for host in hosts}
+        futures = [
+            client.submit(
+                train_on_worker,
+                cfg,
+                data.loaded,
+                data.fingerprint,
+                str(runs),
+                inception,
+                workers,
+                pure=False,
+            )
+            for cfg in cfgs
+        ]
+        return gather(
+            (outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)), len(cfgs)
+        )
 
 
 def gather(outcomes, n):
@@ -73,8 +96,9 @@ def train_one(cfg, data, runs, inception):
 
 
 def train_on_worker(cfg, loaded, fingerprint, runs, inception, workers=None):
-    """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run at a time, however many threads it has.
-    workers: how many there are on each host, by which they share its cores."""
+    """train_one in a worker, which reads the data itself, once, and on a GPU of its own; one run
+    at a time, however many threads it has. workers: how many there are on each host, by which
+    they share its cores."""
     with ALONE:
         return train_alone(cfg, loaded, fingerprint, runs, inception, workers or {})
 
@@ -82,21 +106,33 @@ def train_on_worker(cfg, loaded, fingerprint, runs, inception, workers=None):
 def train_alone(cfg, loaded, fingerprint, runs, inception, workers):
     """See train_on_worker."""
     if not Path(runs).is_dir():
-        raise InputError(f"{runs}: this worker does not see it; expected a folder that all workers share")
-    data = read_once(tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in loaded.items()))
+        raise InputError(
+            f"{runs}: this worker does not see it; expected a folder that all workers share"
+        )
+    data = read_once(
+        tuple(
+            (name, tuple(value) if isinstance(value, list) else value)
+            for name, value in loaded.items()
+        )
+    )
     if data.fingerprint != fingerprint:
-        raise InputError(f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine")
+        raise InputError(
+            f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine"
+        )
     place, host = find_place()
     if torch.cuda.is_available():
         torch.cuda.set_device(place % torch.cuda.device_count())
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers.get(host, 1)))   # Dask allows one thread
+    # Dask allows one thread
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // workers.get(host, 1)))
     return train_one(cfg, data, runs, inception)
 
 
 def find_place():
-    """(which one this worker is among those of its host, the host), by their addresses; (0, "") outside of Dask."""
+    """(which one this worker is among those of its host, the host), by their addresses; (0, "")
+    outside of Dask."""
     try:
         from distributed import get_worker, worker_client
+
         worker = get_worker()
     except (ImportError, ValueError):
         return 0, ""
@@ -115,6 +151,7 @@ def list_hosts(dask_scheduler):
 def read_once(loaded):
     """load_domains of these arguments, kept for the next run in the same worker."""
     from ganlib.data.domains import load_domains
+
     return load_domains(**dict(loaded))
 
 
@@ -122,32 +159,46 @@ def read_once(loaded):
 def find_once(inception):
     """find_inception, kept for the next run in the same process."""
     from ganlib.evaluate.inception import find_inception  # takes long to import
+
     return find_inception(inception)
 
 
 def connect(scheduler):
-    """A Dask client: of a cluster started here ("local"), which ends with it, or of the scheduler at an address."""
+    """A Dask client: of a cluster started here ("local"), which ends with it, or of the
+    scheduler at an address."""
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise InputError(f"scheduler {scheduler!r}: needs Dask, which is not installed: {INSTALL}") from None
+        raise InputError(
+            f"scheduler {scheduler!r}: needs Dask, which is not installed: {INSTALL}"
+        ) from None
     if scheduler == "local":
         environment = dict(os.environ)
         # processes that a nanny starts again when they die; the dashboard listens to nobody
-        cluster = LocalCluster(n_workers=max(1, torch.cuda.device_count()), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
-                               memory_limit=0,      # mapped images are not memory that is used
-                               env={FEED: os.devnull})      # what workers say of their progress would come among the outputs of a notebook
+        cluster = LocalCluster(
+            n_workers=max(1, torch.cuda.device_count()),
+            threads_per_worker=1,
+            dashboard_address=None,
+            host="127.0.0.1",
+            memory_limit=0,  # mapped images are not memory that is used
+            # What workers say of their progress would come among the outputs of
+            # a notebook
+            env={FEED: os.devnull},
+        )
         return Owned(cluster, environment)
     try:
         return Client(scheduler, timeout=20)
     except (OSError, ValueError) as error:
-        raise InputError(f"scheduler {scheduler!r}: no answer ({' '.join(str(error).split())[:100]}); expected \"local\" or an address such as "
-                         "tcp://HOST:8786") from None
+        raise InputError(
+            f'scheduler {scheduler!r}: no answer ({" ".join(str(error).split())[:100]}); expected "local" or an address such as '
+            "tcp://HOST:8786"
+        ) from None
 
 
 class Owned:
-    """The client of a local cluster, as a context that ends both, and takes back what Dask leaves in the environment (one thread for MKL
-    and OpenMP, which every process started later would inherit)."""
+    """The client of a local cluster, as a context that ends both, and takes back what Dask
+    leaves in the environment (one thread for MKL and OpenMP, which every process started later
+    would inherit)."""
 
     def __init__(self, cluster, environment):
         self.cluster, self.environment = cluster, environment
@@ -169,5 +220,8 @@ def finished(outcomes):
         if error:
             print(f"failed: {cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}: {error}")
     if not any(folder for _, folder, _ in outcomes):
-        raise InputError("all runs of the grid failed; the first: " + next((error for _, _, error in outcomes), "no config was given"))
+        raise InputError(
+            "all runs of the grid failed; the first: "
+            + next((error for _, _, error in outcomes), "no config was given")
+        )
     return [load_run(folder) for _, folder, _ in outcomes if folder]

@@ -1,4 +1,5 @@
-"""Executed notebooks -> one HTML page that opens offline: contents, sections with folded code, colophon."""
+"""Executed notebooks -> one HTML page that opens offline: contents, sections with folded code,
+colophon."""
 
 import html
 import json
@@ -31,82 +32,169 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title><style>{css}</style></head>
 <body><nav><h2>Contents</h2><ol>{contents}</ol></nav><main>{sections}</main></body></html>
 """
-INCOMPLETE = '<meta name="ganlib-report" content="incomplete">'    # in the page that an interrupted run left
-TOLD = {"failed": "This notebook failed: {}", "interrupted": "This notebook was {}", "not run": "This notebook has not been run: {}"}
+# In the page that an interrupted run left
+INCOMPLETE = '<meta name="ganlib-report" content="incomplete">'
+TOLD = {
+    "failed": "This notebook failed: {}",
+    "interrupted": "This notebook was {}",
+    "not run": "This notebook has not been run: {}",
+}
 
 
 def render(entries, title, incomplete=""):
-    """The report as a text of HTML, from entries as `report.execute` leaves them. incomplete: why, if not all that was to run has.
+    """The report as a text of HTML, from entries as `report.execute` leaves them. incomplete: why,
+    if not all that was to run has.
 
-    Nothing in the page may run a script or load anything (its Content-Security-Policy); links wait to be clicked.
-    """
-    exporter = HTMLExporter(extra_loaders=[DictLoader({"cells.html.j2": CELLS})], template_file="cells.html.j2",
-                            exclude_anchor_links=True)
-    contents, sections = [], [f'<div class="failure">This report is incomplete: {html.escape(incomplete)}.</div>'] if incomplete else []
+    Nothing in the page may run a script or load anything (its Content-Security-Policy); links
+    wait to be clicked."""
+    exporter = HTMLExporter(
+        extra_loaders=[DictLoader({"cells.html.j2": CELLS})],
+        template_file="cells.html.j2",
+        exclude_anchor_links=True,
+    )
+    contents, sections = (
+        [],
+        [f'<div class="failure">This report is incomplete: {html.escape(incomplete)}.</div>']
+        if incomplete
+        else [],
+    )
     for entry in entries + [{"name": "colophon", "body": colophon(entries), "mark": ""}]:
         body = entry.get("body") or notebook_body(entry, exporter)
-        body = re.sub(r"<h([12])>(.*?)</h\1>", lambda found: f'<h{found[1]} id="{anchor(entry, found[2])}">{found[2]}</h{found[1]}>', body)
+        body = re.sub(
+            r"<h([12])>(.*?)</h\1>",
+            lambda found: f'<h{found[1]} id="{anchor(entry, found[2])}">{found[2]}</h{found[1]}>',
+            body,
+        )
         headings = re.findall(r'<h([12]) id="([^"]*)">(.*?)</h\1>', body, re.DOTALL)
         links = [f'<a href="#{place}">{text}</a>' for _, place, text in headings]
         mark = f' <span class="failed">{entry["mark"]}</span>' if entry["mark"] else ""
         inner = "".join(f"<li>{link}</li>" for link in links[1:])
-        contents.append(f'<li>{links[0] if links else html.escape(entry["name"])}{mark}<ul>{inner}</ul></li>')
+        contents.append(
+            f"<li>{links[0] if links else html.escape(entry['name'])}{mark}<ul>{inner}</ul></li>"
+        )
         sections.append(f'<section id="{html.escape(entry["name"])}">{body}</section>')
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8") + HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    return PAGE.format(title=f"ganlib: {html.escape(title)}", marks=INCOMPLETE if incomplete else "", css=css, contents="".join(contents), sections="".join(sections))
+    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8") + HtmlFormatter(
+        style="friendly"
+    ).get_style_defs(".highlight")
+    return PAGE.format(
+        title=f"ganlib: {html.escape(title)}",
+        marks=INCOMPLETE if incomplete else "",
+        css=css,
+        contents="".join(contents),
+        sections="".join(sections),
+    )
 
 
 def anchor(entry, heading):
     """The id of a heading, unlike those of other notebooks."""
-    return f"{html.escape(entry['name'])}-{re.sub(r'<[^>]*>|&[a-z]+;', '', heading)}".replace(" ", "-").replace("·-", "")
+    return f"{html.escape(entry['name'])}-{re.sub(r'<[^>]*>|&[a-z]+;', '', heading)}".replace(
+        " ", "-"
+    ).replace("·-", "")
 
 
 def notebook_body(entry, exporter):
-    """One notebook as HTML, under the entry's title if it has one, what became of it told at the top if it did not end well."""
+    """One notebook as HTML, under the entry's title if it has one, what became of it told at the
+    top if it did not end well."""
     try:
         notebook = nbformat.read(entry["executed"], as_version=4)
-    except (KeyError, OSError, ValueError):   # it was not run, or broke before anything was whole on disk: its title is all there is
+    # It was not run, or broke before anything was whole on disk: its title is all there is
+    except (KeyError, OSError, ValueError):
         notebook = nbformat.read(entry["notebook"], as_version=4)
         notebook.cells = [cell for cell in notebook.cells[:1] if cell.cell_type == "markdown"]
     # papermill's own marks of an error; ours stands at the top, the traceback at its cell
-    notebook.cells = [c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    notebook.cells = [
+        c for c in notebook.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])
+    ]
     if entry["title"] and notebook.cells:
         first = notebook.cells[0]
-        first.source = re.sub(r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source)
+        first.source = re.sub(
+            r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
+        )
     body = exporter.from_notebook_node(notebook)[0]
     if entry["mark"]:
-        told = f'<div class="failure">{TOLD[entry["mark"]].format(html.escape(entry["error"]))}</div>'
-        body = re.sub(r"(</h1>)", lambda found: found[1] + told, body, count=1) if "</h1>" in body else told + body
+        told = (
+            f'<div class="failure">{TOLD[entry["mark"]].format(html.escape(entry["error"]))}</div>'
+        )
+        body = (
+            re.sub(r"(</h1>)", lambda found: found[1] + told, body, count=1)
+            if "</h1>" in body
+            else told + body
+        )
     return body
 
 
 def colophon(entries):
     """What the report was made from and on, as HTML."""
     runs = [run for entry in entries for run in map(read_metrics, entry["runs"]) if run]
-    trainings = [{"training": f"{run['arch']}, {run['recipe']}", "steps": run["steps"], "pairs": run["pairs"],
-                  "seed": run["seed"], "precision": run["precision"], "wall time, s": round(run["wall_seconds"]),
-                  "pairs per second": round(run["pairs_per_second"], 1),
-                  "memory of training, MiB": run.get("memory_mib"), "run folder": one_line(run["folder"])} for run in runs]
-    data = {run["data"]["fingerprint"]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
-            f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
-            f"sha256 {run['data']['fingerprint'][:12]}" for run in runs}
+    trainings = [
+        {
+            "training": f"{run['arch']}, {run['recipe']}",
+            "steps": run["steps"],
+            "pairs": run["pairs"],
+            "seed": run["seed"],
+            "precision": run["precision"],
+            "wall time, s": round(run["wall_seconds"]),
+            "pairs per second": round(run["pairs_per_second"], 1),
+            "memory of training, MiB": run.get("memory_mib"),
+            "run folder": one_line(run["folder"]),
+        }
+        for run in runs
+    ]
+    data = {
+        run["data"][
+            "fingerprint"
+        ]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
+        f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
+        f"sha256 {run['data']['fingerprint'][:12]}"
+        for run in runs
+    }
     minutes = sum(entry["seconds"] for entry in entries) / 60
-    packages = ("ganlib", "torch", "torchvision", "numpy", "pandas", "pillow", "matplotlib", "papermill")
-    facts = {"data": "<br>".join([html.escape(one_line(text)) for text in data.values()]) or "no training in this report",
-             "machine": html.escape(f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"),
-             "versions": f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages),
-             "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {minutes:.1f} minutes of notebooks"}
-    tables = [pd.DataFrame(trainings).dropna(axis=1, how="all").to_html(index=False, border=0) if trainings else "",
-              pd.DataFrame([{"notebook": e["name"], "seconds": round(e["seconds"]),
-                             "parameters": ", ".join(f"{k} {v}" for k, v in e["parameters"].items()) or "its defaults"}
-                            for e in entries]).to_html(index=False, border=0)]
+    packages = (
+        "ganlib",
+        "torch",
+        "torchvision",
+        "numpy",
+        "pandas",
+        "pillow",
+        "matplotlib",
+        "papermill",
+    )
+    facts = {
+        "data": "<br>".join([html.escape(one_line(text)) for text in data.values()])
+        or "no training in this report",
+        "machine": html.escape(
+            f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"
+        ),
+        "versions": f"Python {platform.python_version()}, "
+        + ", ".join(f"{p} {version(p)}" for p in packages),
+        "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {minutes:.1f} minutes of notebooks",
+    }
+    tables = [
+        pd.DataFrame(trainings).dropna(axis=1, how="all").to_html(index=False, border=0)
+        if trainings
+        else "",
+        pd.DataFrame(
+            [
+                {
+                    "notebook": e["name"],
+                    "seconds": round(e["seconds"]),
+                    "parameters": ", ".join(f"{k} {v}" for k, v in e["parameters"].items())
+                    or "its defaults",
+                }
+                for e in entries
+            ]
+        ).to_html(index=False, border=0),
+    ]
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
-    return f'<h1>Colophon</h1><dl>{listed}</dl><h3>Trainings</h3>{tables[0]}<h3>Notebooks</h3>{tables[1]}'
+    return f"<h1>Colophon</h1><dl>{listed}</dl><h3>Trainings</h3>{tables[0]}<h3>Notebooks</h3>{tables[1]}"
 
 
 def read_metrics(folder):
-    """What a run's metrics.json tells, with the name of its folder; None where there is none that is whole."""
+    """What a run's metrics.json tells, with the name of its folder; None where there is none
+    that is whole."""
     try:
-        return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8")) | {"folder": Path(folder).name}
+        return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8")) | {
+            "folder": Path(folder).name
+        }
     except (OSError, ValueError, TypeError):
         return None

@@ -22,8 +22,8 @@ def slug(text):
 
 
 def ask(path, overrides):
-    """What a report is asked for by, the same from any folder: its settings (a name in reports/, or a
-    file) and the -p's, paths in full."""
+    """What a report is asked for by, the same from any folder: its settings (a name in reports/,
+    or a file) and the -p's, paths in full."""
     own = path.resolve().parent == SETTINGS.resolve()
     given = dict(sorted(overrides.items()))
     for name, value in given.items():
@@ -38,8 +38,8 @@ def is_path(name, value):
 
 
 def name_folder(path, overrides):
-    """The name of a report's folder: another for each settings file and each set of -p's, in whatever
-    order. Where the words do not tell all, eight digits of a digest follow."""
+    """The name of a report's folder: another for each settings file and each set of -p's, in
+    whatever order. Where the words do not tell all, eight digits of a digest follow."""
     asked, given = ask(path, overrides), sorted(overrides.items())
     words = "-".join([path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in given)])
     short = words.encode(errors="replace")[:100].decode(errors="ignore")
@@ -49,72 +49,117 @@ def name_folder(path, overrides):
 
 
 def is_plain(name, value):
-    """Whether a parameter can be read off a folder's name: no path, no odd character, no capital (some
-    file systems know none), no dash before a letter, which would read as the next parameter."""
+    """Whether a parameter can be read off a folder's name: no path, no odd character, no capital
+    (some file systems know none), no dash before a letter, which would read as the next
+    parameter."""
     odd = is_path(name, value) or slug(f"{name}-{value}") != f"{name}-{value}"
     return not odd and bool(re.fullmatch(r"(?!.*-[a-z_])[a-z0-9_.+=-]+", value))
 
 
 def find_settings(name):
     """The YAML file of a name in reports/ or of a path; InputError where there is none."""
-    path = expand(name, "settings") if Path(name).suffix in (".yaml", ".yml") else SETTINGS / f"{name}.yaml"
+    path = (
+        expand(name, "settings")
+        if Path(name).suffix in (".yaml", ".yml")
+        else SETTINGS / f"{name}.yaml"
+    )
     if not os.path.isfile(path):
         known = ", ".join(sorted(p.stem for p in SETTINGS.glob("*.yaml")))
-        raise InputError(f"{name}: no such report settings; there are {known}, or give the path of a YAML file")
+        raise InputError(
+            f"{name}: no such report settings; there are {known}, or give the path of a YAML file"
+        )
     return path
 
 
 def plan(path, overrides):
-    """The notebooks to run, as dicts of notebook (path), name, title, parameters; every parameter checked.
+    """The notebooks to run, as dicts of notebook (path), name, title, parameters; every parameter
+    checked.
 
-    The file holds `notebooks`, a list of {notebook, name, title, parameters}, and `common` parameters for all notebooks
-    that have them. overrides: {name: text}, taken as check_parameters does. Raises InputError for a notebook
-    that is not there, a parameter that no notebook has (naming those there are), an override of what the file sets for
-    single notebooks (their titles and comparison rest on it) and a value of another type than the notebook's default.
-    """
+    The file holds `notebooks`, a list of {notebook, name, title, parameters}, and `common`
+    parameters for all notebooks that have them. overrides: {name: text}, taken as
+    check_parameters does. Raises InputError for a notebook that is not there, a parameter that
+    no notebook has (naming those there are), an override of what the file sets for single
+    notebooks (their titles and comparison rest on it) and a value of another type than the
+    notebook's default."""
     settings = read_yaml(path)
-    if not isinstance(settings, dict) or not isinstance(settings.get("notebooks"), list) or not settings["notebooks"]:
+    if (
+        not isinstance(settings, dict)
+        or not isinstance(settings.get("notebooks"), list)
+        or not settings["notebooks"]
+    ):
         raise InputError(f"{path}: expected a key `notebooks` with a list of notebooks to run")
     common, entries = settings.get("common") or {}, []
     for item in settings["notebooks"]:
         item = {"notebook": item} if isinstance(item, str) else item
-        if not all(isinstance(part, dict) for part in (common, item, isinstance(item, dict) and item.get("parameters") or {})):
-            raise InputError(f"{path}: expected `common`, `parameters` and each notebook as names with values")
-        if unknown := [key for key in item if key not in ("notebook", "name", "title", "parameters")]:
-            raise InputError(f"{path}: {tell(unknown[0])}: expected notebook, name, title or parameters")
+        if not all(
+            isinstance(part, dict)
+            for part in (common, item, isinstance(item, dict) and item.get("parameters") or {})
+        ):
+            raise InputError(
+                f"{path}: expected `common`, `parameters` and each notebook as names with values"
+            )
+        if unknown := [
+            key for key in item if key not in ("notebook", "name", "title", "parameters")
+        ]:
+            raise InputError(
+                f"{path}: {tell(unknown[0])}: expected notebook, name, title or parameters"
+            )
         known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
-        if item.get("notebook") not in known:       # none that lies elsewhere: what it holds is executed
-            raise InputError(f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are {', '.join(known)}")
+        # None that lies elsewhere: what it holds is executed
+        if item.get("notebook") not in known:
+            raise InputError(
+                f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are {', '.join(known)}"
+            )
         notebook = NOTEBOOKS / f"{item['notebook']}.ipynb"
         check_value("title", item.get("title") or "", "")
         check_value("name", item.get("name", notebook.stem), "")
-        if not re.fullmatch(r"[^./][^/]{,99}", item.get("name", notebook.stem)) or not item.get("name", "-").isprintable():
+        if (
+            not re.fullmatch(r"[^./][^/]{,99}", item.get("name", notebook.stem))
+            or not item.get("name", "-").isprintable()
+        ):
             raise InputError(f"{path}: name {shown(item['name'])}: expected a name for a file")
-        entries.append({"notebook": notebook, "name": item.get("name", notebook.stem), "title": item.get("title"),
-                        "own": item.get("parameters") or {}, "defaults": default_parameters(notebook)})
+        entries.append(
+            {
+                "notebook": notebook,
+                "name": item.get("name", notebook.stem),
+                "title": item.get("title"),
+                "own": item.get("parameters") or {},
+                "defaults": default_parameters(notebook),
+            }
+        )
     names = [entry["name"] for entry in entries]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: two notebooks are named {twice[0]}; give one of them another `name`")
+        raise InputError(
+            f"{path}: two notebooks are named {twice[0]}; give one of them another `name`"
+        )
     for source, given in (("-p", overrides), (path, common)):
         known = {name for entry in entries for name in entry["defaults"]}
         refuse_unknown(source, given, known, "no notebook has this parameter")
     if own := [name for name in overrides if any(name in entry["own"] for entry in entries)]:
-        raise InputError(f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that file")
+        raise InputError(
+            f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that file"
+        )
     for entry in entries:
-        refuse_unknown(path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter")
+        refuse_unknown(
+            path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter"
+        )
         given, defaults = common | entry.pop("own") | overrides, entry.pop("defaults")
         given = {name: value for name, value in given.items() if name in defaults}
         values = check_parameters(defaults | given, defaults)
         entry["parameters"] = {name: values[name] for name in given}
-        entry["values"] = json.loads(json.dumps(values, default=str))   # as steps.json gives them back
+        # As steps.json gives them back
+        entry["values"] = json.loads(json.dumps(values, default=str))
     return entries
 
 
 def refuse_unknown(source, given, known, what):
-    """Raise InputError for the first parameter in given that is not known, listing those there are."""
+    """Raise InputError for the first parameter in given that is not known, listing those there
+    are."""
     for name in given:
         if name not in known:
-            raise InputError(f"{source}: {tell(name)}: {what}; there are {', '.join(sorted(known))}")
+            raise InputError(
+                f"{source}: {tell(name)}: {what}; there are {', '.join(sorted(known))}"
+            )
 
 
 def tell(name):
@@ -125,7 +170,13 @@ def tell(name):
 def default_parameters(notebook):
     """{name: value} of a notebook's cell tagged `parameters`."""
     try:
-        return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(notebook)).items()}
-    except Exception as error:      # papermill and nbformat raise nearly anything for a file that is no notebook
-        raise InputError(f"{notebook.name}: its parameters cannot be read ({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
-                         "cell tagged `parameters` sets each to a plain value") from None
+        return {
+            name: ast.literal_eval(found["default"])
+            for name, found in papermill.inspect_notebook(str(notebook)).items()
+        }
+    # Papermill and nbformat raise nearly anything for a file that is no notebook
+    except Exception as error:
+        raise InputError(
+            f"{notebook.name}: its parameters cannot be read ({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
+            "cell tagged `parameters` sets each to a plain value"
+        ) from None

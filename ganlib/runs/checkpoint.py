@@ -1,8 +1,9 @@
-"""The checkpoints of a run that is not finished: each holds everything that the next step depends on.
+"""The checkpoints of a run that is not finished: each holds everything that the next step depends
+on.
 
-A file is a line, `ganlib checkpoint VERSION SHA256 BYTES`, and after it what torch.save writes, read by weights_only. The last two are kept,
-so that there is another one where the last is damaged; the best weights so far are in each of them.
-"""
+A file is a line, `ganlib checkpoint VERSION SHA256 BYTES`, and after it what torch.save writes,
+read by weights_only. The last two are kept, so that there is another one where the last is
+damaged; the best weights so far are in each of them."""
 
 import hashlib
 import io
@@ -29,7 +30,7 @@ class State(NamedTuple):
     opts: list
     schedules: list
     pools: tuple
-    best: object    # history.Best
+    best: object  # history.Best
 
 
 class Damaged(Exception):
@@ -37,28 +38,59 @@ class Damaged(Exception):
 
 
 def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
-    """Write the State after a step, whole or not at all, and keep the one before it. tally: what is counted over the run; log: Log.state.
-    FloatingPointError where a weight is not finite."""
+    """Write the State after a step, whole or not at all, and keep the one before it. tally: what
+    is counted over the run; log: Log.state. FloatingPointError where a weight is not finite."""
     path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(state.nets, state.emas)
     check_finite(weights, step)
-    write_state(path, {
-        "step": step, "config": plain_config(cfg) | {"data_fingerprint": fingerprint}, "weights": weights, "optimizers": [opt.state_dict() for opt in state.opts],
-        "schedules": [{"last_epoch": schedule.last_epoch, "_last_lr": [float(lr) for lr in schedule.get_last_lr()]} for schedule in state.schedules],
-        "pools": [pool.state_dict() for pool in state.pools], "best": vars(state.best), "tally": tally, "log": log, **random_states()})
+    write_state(
+        path,
+        {
+            "step": step,
+            "config": plain_config(cfg) | {"data_fingerprint": fingerprint},
+            "weights": weights,
+            "optimizers": [opt.state_dict() for opt in state.opts],
+            "schedules": [
+                {
+                    "last_epoch": schedule.last_epoch,
+                    "_last_lr": [float(lr) for lr in schedule.get_last_lr()],
+                }
+                for schedule in state.schedules
+            ],
+            "pools": [pool.state_dict() for pool in state.pools],
+            "best": vars(state.best),
+            "tally": tally,
+            "log": log,
+            **random_states(),
+        },
+    )
     others = [other for other in find_checkpoints(folder) if other != path]
-    for other in [other for other in others if other > path] + [other for other in others if other < path][1:]:   # newer: damaged ones, passed over
+    # newer: damaged ones, passed over
+    for other in [other for other in others if other > path] + [
+        other for other in others if other < path
+    ][1:]:
         other.unlink()
 
 
 def save_failure(folder, error, batch, cfg, state):
-    """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say where: its batch and the state, of a training
-    step that before it (guard saw to that; running means and rates have gone on)."""
+    """Keep what a look at a NotFinite needs, beside the last checkpoint, and have the error say
+    where: its batch and the state, of a training step that before it (guard saw to that; running
+    means and rates have gone on)."""
     path = Path(folder) / f"failed-step-{error.step:09}.pt"
     told = f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are in {path} (checkpoint.read_state)"
     try:
         if rank() == 0:
-            write_state(path, {"step": error.step, "error": str(error), "config": plain_config(cfg), "real_a": batch[0], "real_b": batch[1],
-                               "weights": pack_weights(state.nets, state.emas), "optimizers": [opt.state_dict() for opt in state.opts]})
+            write_state(
+                path,
+                {
+                    "step": error.step,
+                    "error": str(error),
+                    "config": plain_config(cfg),
+                    "real_a": batch[0],
+                    "real_b": batch[1],
+                    "weights": pack_weights(state.nets, state.emas),
+                    "optimizers": [opt.state_dict() for opt in state.opts],
+                },
+            )
     except (InputError, OSError) as trouble:
         told = f"its batch and state could not be kept ({trouble})"
     error.args = (f"{error}; {told}",)
@@ -68,12 +100,16 @@ def check_finite(weights, step):
     """FloatingPointError names the first network with a weight that is not finite."""
     for name, state in weights.items():
         if not all(value.isfinite().all() for value in state.values()):
-            raise FloatingPointError(f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, or precision float32")
+            raise FloatingPointError(
+                f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, or precision float32"
+            )
 
 
 def random_states():
     """Torch's random states; pools and batches have their own, which depend on the seed alone."""
-    return {"rng": torch.get_rng_state()} | ({"rng_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
+    return {"rng": torch.get_rng_state()} | (
+        {"rng_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+    )
 
 
 def write_state(path, state):
@@ -81,11 +117,14 @@ def write_state(path, state):
     content = io.BytesIO()
     torch.save(state, content)
     content = content.getbuffer()
-    write_atomic(path, f"{MAGIC} {VERSION} {hashlib.sha256(content).hexdigest()} {len(content)}\n", content)
+    write_atomic(
+        path, f"{MAGIC} {VERSION} {hashlib.sha256(content).hexdigest()} {len(content)}\n", content
+    )
 
 
 def read_state(path, device="cpu"):
-    """The dict in a file of write_state; Damaged says what is wrong with it. Runs no code that is in it."""
+    """The dict in a file of write_state; Damaged says what is wrong with it. Runs no code that
+    is in it."""
     try:
         with open(path, "rb") as file:
             head, content = file.readline(200), file.read()
@@ -103,12 +142,15 @@ def read_state(path, device="cpu"):
     try:
         return dict(torch.load(io.BytesIO(content), map_location=device, weights_only=True))
     except Exception as error:  # torch raises nearly anything
-        raise Damaged(f"not a checkpoint that can be read safely ({' '.join(str(error).split())[:100]})") from None
+        raise Damaged(
+            f"not a checkpoint that can be read safely ({' '.join(str(error).split())[:100]})"
+        ) from None
 
 
 def load_checkpoint(folder, device, cfg, fingerprint, state):
-    """Put the newest whole checkpoint of a run folder, with a log as it knows it, into a run's State; returns (step, tally, bytes of the log),
-    or (0, None, 0) where there is none. Says which are damaged, and where the run goes on. InputError where none is whole, and for another
+    """Put the newest whole checkpoint of a run folder, with a log as it knows it, into a run's
+    State; returns (step, tally, bytes of the log), or (0, None, 0) where there is none. Says
+    which are damaged, and where the run goes on. InputError where none is whole, and for another
     run's."""
     found, say = find_checkpoints(folder), print if rank() == 0 else lambda text: None
     for path in found:
@@ -117,20 +159,31 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
             check_log(folder, kept.get("log"))
             break
         except Damaged as error:
-            say(f"warning: {path}: {error}{'; the one before it is tried' if path != found[-1] else ''}")
+            say(
+                f"warning: {path}: {error}{'; the one before it is tried' if path != found[-1] else ''}"
+            )
     else:
         if found:
-            raise InputError(f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put back what was damaged ({LOG} belongs "
-                             f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start")
+            raise InputError(
+                f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put back what was damaged ({LOG} belongs "
+                f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start"
+            )
         return 0, None, 0
-    show_difference(path, kept.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint})
+    show_difference(
+        path, kept.get("config", {}), plain_config(cfg) | {"data_fingerprint": fingerprint}
+    )
     try:
         load_weights(state.nets, state.emas, kept["weights"])
         for opt, theirs in zip(state.opts, kept["optimizers"]):
-            rates = [(group["lr"], group["capturable"]) for group in opt.param_groups]     # a tensor on a GPU, a number on a CPU
+            # A tensor on a GPU, a number on a CPU
+            rates = [(group["lr"], group["capturable"]) for group in opt.param_groups]
             opt.load_state_dict(theirs)
             for group, (rate, capturable) in zip(opt.param_groups, rates):
-                group["lr"] = rate.fill_(float(group["lr"])) if isinstance(rate, torch.Tensor) else float(group["lr"])
+                group["lr"] = (
+                    rate.fill_(float(group["lr"]))
+                    if isinstance(rate, torch.Tensor)
+                    else float(group["lr"])
+                )
                 group["capturable"] = capturable
         for schedule, theirs in zip(state.schedules, kept["schedules"]):
             schedule.__dict__.update(theirs)
@@ -141,7 +194,9 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
         if "rng_cuda" in kept and torch.device(device).type == "cuda":
             torch.cuda.set_rng_state(kept["rng_cuda"].cpu())
     except Exception as error:  # torch raises nearly anything
-        raise InputError(f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start") from None
+        raise InputError(
+            f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start"
+        ) from None
     say(f"going on from step {kept['step']} of {cfg.steps}, by {path.name}")
     return kept["step"], kept["tally"], kept["log"]["bytes"]
 
@@ -150,7 +205,7 @@ def check_log(folder, known):
     """Damaged unless the log of a run begins with what a checkpoint knows of it."""
     path = Path(folder) / LOG
     try:
-        content = path.read_bytes()[:known["bytes"]]
+        content = path.read_bytes()[: known["bytes"]]
     except (OSError, TypeError, KeyError):
         content = b""
     if not known or hashlib.sha256(content).hexdigest() != known.get("sha256"):
@@ -161,4 +216,8 @@ def describe_checkpoint(folder):
     """What a run that broke off can go on from, in words."""
     if found := find_checkpoints(folder):
         return f"started again, it goes on from its last checkpoint, {found[0]}"
-    return "it is trained to its end; started again, it is only scored" if is_finished(folder) else "it had no checkpoint yet; start it again"
+    return (
+        "it is trained to its end; started again, it is only scored"
+        if is_finished(folder)
+        else "it had no checkpoint yet; start it again"
+    )

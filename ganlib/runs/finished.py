@@ -32,22 +32,37 @@ from ganlib.system.files import expand, locked, write_atomic
 
 
 def reopen(folder, data, inception=None, device=None):
-    """A finished Run, which is said, scored if it is not yet, and without what a process has left that was killed as it finished it."""
-    run, day = load_run(folder, device), datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime)
-    print(f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew set resume to False", flush=True)
-    old = [path for path in (*find_checkpoints(folder), folder / LOG) if path.exists() and not is_newer(path, folder)]
+    """A finished Run, which is said, scored if it is not yet, and without what a process has
+    left that was killed as it finished it."""
+    run, day = (
+        load_run(folder, device),
+        datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime),
+    )
+    print(
+        f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew set resume to False",
+        flush=True,
+    )
+    old = [
+        path
+        for path in (*find_checkpoints(folder), folder / LOG)
+        if path.exists() and not is_newer(path, folder)
+    ]
     if old or list(folder.glob(".*")):
-        with suppress(InputError), locked(folder / ".lock", f"run folder {folder}"):      # not where somebody trains it anew, nor where it is read only
+        # Not where somebody trains it anew, nor where it is read only
+        with suppress(InputError), locked(folder / ".lock", f"run folder {folder}"):
             clear(folder, checkpoints=bool(old))
     return score_run(run, data, inception)
-SCORED = 2000   # test images of each domain at most, as time and memory grow with their square
+
+
+SCORED = 2000  # test images of each domain at most, as time and memory grow with their square
 
 
 class Run(NamedTuple):
-    """A finished run: folder, config, networks, history (one row a step or epoch) and the figures of metrics.json.
+    """A finished run: folder, config, networks, history (one row a step or epoch) and the figures
+    of metrics.json.
 
-    ema holds the generators that are used (and the discriminators), nets them as trained, best as ema at the best validation.
-    """
+    ema holds the generators that are used (and the discriminators), nets them as trained, best
+    as ema at the best validation."""
 
     folder: Path
     cfg: object
@@ -58,44 +73,64 @@ class Run(NamedTuple):
     metrics: dict
 
     def translate(self, pair, weights="ema", idt=False):
-        """judge.translate of a Pair of images, uint8 or floats in [-1, 1], by the "ema", "raw" or "best" generators."""
+        """judge.translate of a Pair of images, uint8 or floats in [-1, 1], by the "ema", "raw"
+        or "best" generators."""
         if weights not in WEIGHTS:
-            raise InputError(f"weights {shown(weights)}: no such weights; there are {', '.join(WEIGHTS)}")
+            raise InputError(
+                f"weights {shown(weights)}: no such weights; there are {', '.join(WEIGHTS)}"
+            )
         nets = {"ema": self.ema, "raw": self.nets, "best": self.best}[weights]
         return translate(nets.g_ab, nets.g_ba, pair, idt)
 
 
 def load_run(folder, device=None):
-    """A finished Run from its folder; InputError where the folder holds none, or one that did not finish."""
-    folder, device = expand(folder, "run folder"), torch.device(device) if device else default_device()
+    """A finished Run from its folder; InputError where the folder holds none, or one that did
+    not finish."""
+    folder, device = (
+        expand(folder, "run folder"),
+        torch.device(device) if device else default_device(),
+    )
     cfg = load_config(folder)
     if lost := find_missing(folder):
-        raise InputError(f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or has lost it; train it again")
+        raise InputError(
+            f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or has lost it; train it again"
+        )
     loaded = []
     for name in FILES:
         nets = build_nets(cfg, device)
         emas = [build_ema(net) for net in nets[:2]]
         try:
             load_weights(nets, emas, read_weights(folder / name, device))
-        except Exception as error:  # torch and safetensors raise nearly anything for a file that is damaged
-            raise InputError(f"{folder / name}: not the weights of this run ({printable(' '.join(str(error).split()))[:100]}); train it again") from None
+        # Torch and safetensors raise nearly anything for a file that is damaged
+        except Exception as error:
+            raise InputError(
+                f"{folder / name}: not the weights of this run ({printable(' '.join(str(error).split()))[:100]}); train it again"
+            ) from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
     try:
         history = pd.read_json(folder / "metrics.jsonl", lines=True)
     except (OSError, ValueError):
-        raise InputError(f"{folder / 'metrics.jsonl'}: missing or damaged; train the run again") from None
-    for name in {"cycle", "idt"} - set(history):      # without a weight it is not computed (losses.weighed)
+        raise InputError(
+            f"{folder / 'metrics.jsonl'}: missing or damaged; train the run again"
+        ) from None
+    # Without a weight it is not computed (losses.weighed)
+    for name in {"cycle", "idt"} - set(history):
         history[name] = float("nan")
-    return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, read_json(folder / "metrics.json"))
+    return Run(
+        folder, cfg, loaded[0], loaded[1], loaded[3], history, read_json(folder / "metrics.json")
+    )
 
 
 def score_run(run, data, inception=None):
-    """The run with scores of its test translations in metrics.json: {"ema" | "raw" | "best": {name: value, low, high}}, and
-    their protocols. A run that has them by the same protocols is left as it is."""
+    """The run with scores of its test translations in metrics.json: {"ema" | "raw" | "best":
+    {name: value, low, high}}, and their protocols. A run that has them by the same protocols is
+    left as it is."""
     data = data.settled()
     config = read_json(run.folder / "config.json")
     if config.get("data_fingerprint") != data.fingerprint:
-        raise InputError(f"run folder {run.folder}: trained on other images than {data.name}; score it on those it was trained on")
+        raise InputError(
+            f"run folder {run.folder}: trained on other images than {data.name}; score it on those it was trained on"
+        )
     judge = Judge(data, "test", inception, SCORED, device=next(run.nets.g_ab.parameters()).device)
     protocols = json.loads(json.dumps(judge.protocols()))
     known = run.metrics.get("protocols", {})

@@ -11,29 +11,37 @@ from ganlib.system.files import expand, write_atomic
 
 
 def claim_run_folder(folder, cfg, fingerprint):
-    """Write config.json into a run folder, new or of the same config and data; else InputError shows the difference."""
+    """Write config.json into a run folder, new or of the same config and data; else InputError
+    shows the difference."""
     path = Path(folder) / "config.json"
     mine = plain_config(cfg) | {"data_fingerprint": fingerprint}
     if path.exists():
         try:
             theirs = read_json(path)
         except InputError:
-            if not list(Path(folder).glob("checkpoint-*.pt")):      # which have the config too
+            if not list(Path(folder).glob("checkpoint-*.pt")):  # which have the config too
                 raise
         else:
             show_difference(f"run folder {folder}", theirs, mine)
-            return      # as the folder may be one that is only read
+            return  # as the folder may be one that is only read
     write_atomic(path, json.dumps(mine, indent=1))
 
 
 def show_difference(name, theirs, mine):
-    """Raise InputError unless two dicts, that of the file `name` and that of the run to train, are the same."""
+    """Raise InputError unless two dicts, that of the file `name` and that of the run to train,
+    are the same."""
     theirs, mine = ADDED | theirs, ADDED | mine
-    changed = [f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)" if key == "data_fingerprint" else
-               f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
-               for key in sorted(mine.keys() | theirs.keys()) if theirs.get(key) != mine.get(key)]
+    changed = [
+        f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)"
+        if key == "data_fingerprint"
+        else f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
+        for key in sorted(mine.keys() | theirs.keys())
+        if theirs.get(key) != mine.get(key)
+    ]
     if changed:
-        raise InputError(f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one")
+        raise InputError(
+            f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one"
+        )
 
 
 def read_json(path):
@@ -41,14 +49,18 @@ def read_json(path):
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
-        raise InputError(f"{path}: not a JSON file of ganlib; delete its folder and train again") from None
+        raise InputError(
+            f"{path}: not a JSON file of ganlib; delete its folder and train again"
+        ) from None
 
 
 def load_config(folder):
     """The TrainConfig that a run folder was trained with; InputError where there is none."""
     path = expand(folder, "run folder") / "config.json"
     if not path.exists():
-        raise InputError(f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib")
+        raise InputError(
+            f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib"
+        )
     values = read_json(path)
     values.pop("data_fingerprint", None)
     return TrainConfig.from_recipe(**(ADDED | values))
@@ -60,25 +72,40 @@ def is_newer(path, folder):
 
 
 def is_begun_anew(folder):
-    """Whether a finished run was being trained anew, which was interrupted: its checkpoints are newer then."""
+    """Whether a finished run was being trained anew, which was interrupted: its checkpoints are
+    newer then."""
     return any(is_newer(path, folder) for path in find_checkpoints(folder))
 
 
 def clear(folder, checkpoints):
-    """Take away what writers that were killed have left and, if asked, all that a run goes on from."""
-    for pattern in (".*.part", *(("checkpoint-*.pt", "failed-step-*.pt", LOG) if checkpoints else ())):
+    """Take away what writers that were killed have left and, if asked, all that a run goes on
+    from."""
+    for pattern in (
+        ".*.part",
+        *(("checkpoint-*.pt", "failed-step-*.pt", LOG) if checkpoints else ()),
+    ):
         for path in folder.glob(pattern):
-            if not Path("/proc", path.name.split(".")[-2]).exists():    # the writer of a .NAME.PID.part
+            # The writer of a .NAME.PID.part
+            if not Path("/proc", path.name.split(".")[-2]).exists():
                 path.unlink(missing_ok=True)
 
-WEIGHTS = {"ema": "running means of the weights, after the last step", "raw": "the weights as they are, after the last step",
-           "best": "running means at the validation with the lowest KID"}
+
+WEIGHTS = {
+    "ema": "running means of the weights, after the last step",
+    "raw": "the weights as they are, after the last step",
+    "best": "running means at the validation with the lowest KID",
+}
 FILES = ("weights.safetensors", "best.safetensors")
 
 
 def save_weights(path, weights):
-    """Write the dict of nets.pack_weights to a safetensors file, which holds tensors alone and runs nothing when it is read."""
-    flat = {f"{net}.{key}": value.detach().cpu().contiguous() for net, state in weights.items() for key, value in state.items()}
+    """Write the dict of nets.pack_weights to a safetensors file, which holds tensors alone and
+    runs nothing when it is read."""
+    flat = {
+        f"{net}.{key}": value.detach().cpu().contiguous()
+        for net, state in weights.items()
+        for key, value in state.items()
+    }
     write_atomic(path, safetensors.save(flat, {"format": "pt"}))
 
 
@@ -101,7 +128,9 @@ def find_missing(folder):
 def is_finished(folder):
     """Whether a folder holds a run that was trained to its end (its scores may be missing)."""
     return not find_missing(folder)
-LOG = "metrics.jsonl.part"      # the log of a run that is not finished
+
+
+LOG = "metrics.jsonl.part"  # the log of a run that is not finished
 
 
 def find_checkpoints(folder):

@@ -9,16 +9,38 @@ from ganlib.system.values import read_yaml, take_value
 
 
 def read_job(path):
-    """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data": arguments of load_domains, "folder",
-    "inception", "accumulate", "resume"} -> the same with a TrainConfig; InputError for what is not of these."""
+    """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data":
+    arguments of load_domains, "folder", "inception", "accumulate", "resume"} -> the same with a
+    TrainConfig; InputError for what is not of these."""
     job = read_yaml(path)
-    if not isinstance(job, dict) or not all(job.get(name) is None or isinstance(job[name], dict) and all(isinstance(key, str) for key in job[name]) for name in ("train", "data")):
-        raise InputError(f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size")
-    defaults = {"train": {}, "data": {}, "folder": "", "inception": "", "accumulate": 1, "resume": True}
-    if unknown := sorted(key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)):
-        raise InputError(f"{path}: {printable(unknown[0])[:100]}: no such key; there are {', '.join(defaults)}")
+    if not isinstance(job, dict) or not all(
+        job.get(name) is None
+        or isinstance(job[name], dict)
+        and all(isinstance(key, str) for key in job[name])
+        for name in ("train", "data")
+    ):
+        raise InputError(
+            f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size"
+        )
+    defaults = {
+        "train": {},
+        "data": {},
+        "folder": "",
+        "inception": "",
+        "accumulate": 1,
+        "resume": True,
+    }
+    if unknown := sorted(
+        key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)
+    ):
+        raise InputError(
+            f"{path}: {printable(unknown[0])[:100]}: no such key; there are {', '.join(defaults)}"
+        )
     job = defaults | {name: value for name, value in job.items() if value is not None}
-    job |= {name: take_value(name, job[name], defaults[name]) for name in ("folder", "inception", "accumulate", "resume")}
+    job |= {
+        name: take_value(name, job[name], defaults[name])
+        for name in ("folder", "inception", "accumulate", "resume")
+    }
     job |= {name: str(expand(job[name], name)) for name in ("folder", "inception") if job[name]}
     train = take_fields(job["train"])
     size = take_value("image_size", job["data"].get("image_size", train.get("image_size", 64)), 64)
@@ -28,6 +50,10 @@ def read_job(path):
 
 
 def take_fields(values):
-    """Values for fields of TrainConfig, each taken as of its field's kind; other names are left as they are."""
+    """Values for fields of TrainConfig, each taken as of its field's kind; other names are left
+    as they are."""
     examples = {field.name: field.default for field in fields(TrainConfig)}
-    return {name: take_value(name, value, examples[name]) if name in examples else value for name, value in values.items()}
+    return {
+        name: take_value(name, value, examples[name]) if name in examples else value
+        for name, value in values.items()
+    }

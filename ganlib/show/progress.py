@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 from ganlib.errors import in_one_line
 
-LATER = 1.0   # seconds from which on work on images is shown: most of it has ended by then
-EVERY = 60    # seconds between two lines in a file that takes what a job says
-FEED = "GANLIB_PROGRESS"  # environment: a file that takes a JSON line an update, for the process that started this one
+LATER = 1.0  # seconds from which on work on images is shown: most of it has ended by then
+EVERY = 60  # seconds between two lines in a file that takes what a job says
+# environment: a file that takes a JSON line an update, for the process that started this one
+FEED = "GANLIB_PROGRESS"
 UNDER_WAY = []  # every Progress of this process, the innermost last
-CELL = [None, None]     # the number of the cell whose bars were drawn last, and the output that they are drawn in
+# The number of the cell whose bars were drawn last, and the output that they are drawn in
+CELL = [None, None]
 
 
 class Progress:
@@ -28,13 +30,19 @@ class Progress:
     by Jupyter as one line that names the work."""
 
     def __init__(self, label, steps, folder=None, unit="steps", initial=0):
-        self.label, self.steps, self.folder, self.unit, self.initial = label, steps, folder, unit, initial
+        self.label, self.steps, self.folder, self.unit, self.initial = (
+            label,
+            steps,
+            folder,
+            unit,
+            initial,
+        )
         self.started = self.logged = time.perf_counter()
         self.done, self.shown, self.line = initial, 0.0, ""
 
     def __enter__(self):
         self.feed = os.environ.get(FEED)
-        self.silent = os.environ.get("RANK", "0") != "0"     # of several processes one tells
+        self.silent = os.environ.get("RANK", "0") != "0"  # of several processes one tells
         UNDER_WAY.append(self)
         self.update(self.initial)
         return self
@@ -64,20 +72,34 @@ class Progress:
 
     def tell(self, seconds):
         """One update for the process that started this one."""
-        with suppress(OSError), open(self.feed, "a", encoding="utf-8") as file:      # a full disk ends no training by this
-            print(json.dumps({"label": self.label, "step": self.done, "steps": self.steps, "seconds": seconds,
-                              "folder": self.folder and str(self.folder), "unit": self.unit,
-                              "initial": self.initial}), file=file)
+        # A full disk ends no training by this
+        with suppress(OSError), open(self.feed, "a", encoding="utf-8") as file:
+            print(
+                json.dumps(
+                    {
+                        "label": self.label,
+                        "step": self.done,
+                        "steps": self.steps,
+                        "seconds": seconds,
+                        "folder": self.folder and str(self.folder),
+                        "unit": self.unit,
+                        "initial": self.initial,
+                    }
+                ),
+                file=file,
+            )
 
     def __exit__(self, kind, error, _):
         if isinstance(error, KeyboardInterrupt):
-            in_one_line(error, f"stopped while {self.label} ({self.done:,} of {self.steps:,} {self.unit})")
+            in_one_line(
+                error, f"stopped while {self.label} ({self.done:,} of {self.steps:,} {self.unit})"
+            )
         UNDER_WAY.remove(self)
         if not self.line:
             return
         outer = UNDER_WAY[-1] if UNDER_WAY else None
         if self.feed:
-            self.done = self.steps      # no longer what is running
+            self.done = self.steps  # no longer what is running
             self.tell(time.perf_counter() - self.started)
             if outer and outer.line:
                 outer.update(outer.done)
@@ -92,12 +114,17 @@ def draw():
     when all is done, of which nothing is seen."""
     from IPython import get_ipython
     from IPython.display import display
-    lines, cell = [progress.line for progress in UNDER_WAY if progress.line], get_ipython().execution_count
+
+    lines, cell = (
+        [progress.line for progress in UNDER_WAY if progress.line],
+        get_ipython().execution_count,
+    )
     shown = {"text/plain": "\n".join(lines)} if lines else {}
     if CELL[0] == cell:
         CELL[1].update(shown, raw=True)
     elif lines:
-        CELL[:] = cell, display({}, raw=True, display_id=True)      # empty, as nbval compares what an output is at first
+        # empty, as nbval compares what an output is at first
+        CELL[:] = cell, display({}, raw=True, display_id=True)
         CELL[1].update(shown, raw=True)
 
 
@@ -116,4 +143,6 @@ def in_kernel():
 
 def meter(label, step, steps, seconds, unit="steps", initial=0):
     """One line of text: label, bar, steps done, time taken, time left, steps per second."""
-    return tqdm.format_meter(step, steps, seconds, ncols=100, prefix=label, unit=f" {unit}", initial=initial)
+    return tqdm.format_meter(
+        step, steps, seconds, ncols=100, prefix=label, unit=f" {unit}", initial=initial
+    )

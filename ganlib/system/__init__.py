@@ -1,1 +1,2 @@
-"""What stands between ganlib and the machine: files, the environment, the ends of a command line."""
+"""What stands between ganlib and the machine: files, the environment, the ends of a command
+line."""

@@ -16,14 +16,14 @@ def call(main):
     has gone (`| head -1`) the command ends without a word, with 141, as a shell has it of others.
     """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:      # closed, by `>&-`
+        if getattr(sys, name) is None:  # closed, by `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
         getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         try:
             check_home()
             status = main()
-        except SystemExit as end:       # of argparse, or of a signal
+        except SystemExit as end:  # of argparse, or of a signal
             status = end.code
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)

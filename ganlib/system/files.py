@@ -17,7 +17,8 @@ IN_TREE = (PACKAGE.parent / "pyproject.toml").is_file()
 ROOT = PACKAGE.parent if IN_TREE else Path.cwd()
 NOTEBOOKS = (ROOT if IN_TREE else PACKAGE) / "notebooks"
 SETTINGS = ROOT / "reports" if IN_TREE else PACKAGE / "settings"
-# GANLIB_HOME: another folder, where the source tree cannot be written. A ~ of nobody stays here, and is told by check_home.
+# GANLIB_HOME: another folder, where the source tree cannot be written. A ~ of nobody stays here,
+# and is told by check_home.
 HOME = Path(os.path.expanduser(os.environ.get("GANLIB_HOME") or ROOT / "reports")).absolute()
 RUNS, CACHE = HOME / "runs", HOME / "cache"
 
@@ -26,14 +27,17 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def expand(path, what="path"):
-    """The Path of a path that a user gave: ~ is the home folder, ~NAME that of a user. InputError where there is no such user.
+    """The Path of a path that a user gave: ~ is the home folder, ~NAME that of a user. InputError
+    where there is no such user.
 
     Every path goes through here once, from wherever it was given. $NAMES are left to the shell.
     """
     try:
         return Path(path).expanduser()
-    except (RuntimeError, ValueError):      # ValueError: a name with a NUL
-        raise InputError(f"{what} {printable(path)}: no home folder is known for its ~; write the whole path") from None
+    except (RuntimeError, ValueError):  # ValueError: a name with a NUL
+        raise InputError(
+            f"{what} {printable(path)}: no home folder is known for its ~; write the whole path"
+        ) from None
 
 
 def check_home():
@@ -42,24 +46,39 @@ def check_home():
 
 
 def explain(error, path, needed=None):
-    """Raise an OSError of writing as an InputError that names the path: a full disk (needed: bytes), a folder that cannot be written; any
-    other as it is."""
+    """Raise an OSError of writing as an InputError that names the path: a full disk (needed:
+    bytes), a folder that cannot be written; any other as it is."""
     if error.errno in NO_SPACE:
         facts = [f"{needed:,} bytes are needed"] if needed else []
         with suppress(OSError):
             facts.append(f"{shutil.disk_usage(Path(path).parent).free:,} are free")
-        facts += ["the limit is that of a single file, ulimit -f"] if error.errno == errno.EFBIG else []
-        raise InputError(f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; free some space and run again") from None
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder (--out of a report), or set GANLIB_HOME to one for runs and cache") from None
+        facts += (
+            ["the limit is that of a single file, ulimit -f"] if error.errno == errno.EFBIG else []
+        )
+        raise InputError(
+            f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; free some space and run again"
+        ) from None
+    if error.errno in (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+    ):
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another folder (--out of a report), or set GANLIB_HOME to one for runs and cache"
+        ) from None
     raise error
 
 
 def write_atomic(path, *content):
-    """Write content (str or bytes, one piece or several) to path: the old file stays whole until the new one is whole on disk, and then is there after a crash too.
+    """Write content (str or bytes, one piece or several) to path: the old file stays whole until
+    the new one is whole on disk, and then is there after a crash too.
 
-    Raises InputError where the disk is full or the folder cannot be written; no half-written file is left behind.
-    """
+    Raises InputError where the disk is full or the folder cannot be written; no half-written
+    file is left behind."""
     path = Path(path)
     content = [piece.encode() if isinstance(piece, str) else piece for piece in content]
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -90,8 +109,9 @@ def sync_folder(folder):
 
 @contextmanager
 def locked(path, what):
-    """Hold the lock file `path` while the block runs, for `what` (in words). InputError names who holds it already; a lock whose process is
-    dead holds nobody up. On a file system without locks there is none."""
+    """Hold the lock file `path` while the block runs, for `what` (in words). InputError names
+    who holds it already; a lock whose process is dead holds nobody up. On a file system without
+    locks there is none."""
     path, file = Path(path), None
     for _ in range(10):
         try:
@@ -105,22 +125,29 @@ def locked(path, what):
             file.seek(0)
             holder = printable(file.read().strip()[:200]) or "another process"
             file.close()
-            raise InputError(f"{what}: in use by {holder}; wait until that has ended, or choose another folder") from None
-        except OSError:     # it has no locks
+            raise InputError(
+                f"{what}: in use by {holder}; wait until that has ended, or choose another folder"
+            ) from None
+        except OSError:  # it has no locks
             pass
         else:
             with suppress(OSError):
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):    # and not one that its holder has just removed
+                # And not one that its holder has just removed
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     break
         file.close()
     if file.closed:
-        print(f"warning: {path}: no lock is to be had on this file system; see to it that nobody else works there")
+        print(
+            f"warning: {path}: no lock is to be had on this file system; see to it that nobody else works there"
+        )
         yield
         return
     try:
-        with suppress(OSError):     # on a full disk the holder has no name
+        with suppress(OSError):  # on a full disk the holder has no name
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}")
+            file.write(
+                f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}"
+            )
             file.flush()
         yield
     finally:

@@ -22,14 +22,16 @@ def replace_unwritable():
     caches = os.environ.get("XDG_CACHE_HOME") or f"{home}/.cache"
     data = os.environ.get("XDG_DATA_HOME") or f"{home}/.local/share"
     jupyter = os.environ.get("JUPYTER_DATA_DIR") or f"{data}/jupyter"
-    own = {"MPLCONFIGDIR": (f"{config}/matplotlib", f"{caches}/matplotlib"),
-           "IPYTHONDIR": (f"{home}/.ipython",),
-           "JUPYTER_CONFIG_DIR": (f"{home}/.jupyter",),
-           "JUPYTER_DATA_DIR": (jupyter,),
-           "JUPYTER_RUNTIME_DIR": (f"{jupyter}/runtime",),
-           "TORCH_HOME": (f"{caches}/torch",),
-           "HF_HOME": (f"{caches}/huggingface",),
-           "XDG_CACHE_HOME": (caches,)}
+    own = {
+        "MPLCONFIGDIR": (f"{config}/matplotlib", f"{caches}/matplotlib"),
+        "IPYTHONDIR": (f"{home}/.ipython",),
+        "JUPYTER_CONFIG_DIR": (f"{home}/.jupyter",),
+        "JUPYTER_DATA_DIR": (jupyter,),
+        "JUPYTER_RUNTIME_DIR": (f"{jupyter}/runtime",),
+        "TORCH_HOME": (f"{caches}/torch",),
+        "HF_HOME": (f"{caches}/huggingface",),
+        "XDG_CACHE_HOME": (caches,),
+    }
     for name, folders in own.items():
         if not all(map(is_writable, [os.environ[name]] if os.environ.get(name) else folders)):
             os.environ[name] = f"{spare_folder()}/{name.lower()}"
@@ -47,7 +49,7 @@ def is_writable(folder):
 def spare_folder():
     """A folder that can be written."""
     with suppress(OSError):
-        CACHE.mkdir(parents=True, exist_ok=True)    # which IPython does not make
+        CACHE.mkdir(parents=True, exist_ok=True)  # which IPython does not make
         if is_writable(CACHE):
             return CACHE
     folder = tempfile.mkdtemp(prefix="ganlib-")
@@ -60,4 +62,4 @@ def prefer_own_kernel():
     whatever kernels and backend the environment names."""
     others = [path for path in os.environ.get("JUPYTER_PATH", "").split(os.pathsep) if path]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(dict.fromkeys([str(JUPYTER), *others]))
-    os.environ.pop("MPLBACKEND", None)      # a kernel's own is inline
+    os.environ.pop("MPLBACKEND", None)  # a kernel's own is inline

@@ -1,4 +1,5 @@
-"""Plain values from YAML and from texts: what a user wrote, taken as of the kind that is expected."""
+"""Plain values from YAML and from texts: what a user wrote, taken as of the kind that is
+expected."""
 
 import os
 import re
@@ -11,11 +12,12 @@ from ganlib.system.files import expand
 
 
 class PlainLoader(yaml.SafeLoader):
-    """YAML's plain values, without aliases (*NAME): by them a few lines stand for more than any memory holds, or for themselves.
+    """YAML's plain values, without aliases (*NAME): by them a few lines stand for more than any
+    memory holds, or for themselves.
 
-    As in YAML 1.2, 5e-4 is a number, and yes, no, on, off, 1:30, 010 and 2024-01-01 are texts (PyYAML has YAML 1.1, where they are truths,
-    90, 8 and a date); take_value makes truths and numbers of texts where these are expected. A name that is given twice is an error.
-    """
+    As in YAML 1.2, 5e-4 is a number, and yes, no, on, off, 1:30, 010 and 2024-01-01 are texts
+    (PyYAML has YAML 1.1, where they are truths, 90, 8 and a date); take_value makes truths and
+    numbers of texts where these are expected. A name that is given twice is an error."""
 
     yaml_implicit_resolvers = {}
 
@@ -33,19 +35,34 @@ class PlainLoader(yaml.SafeLoader):
 
 
 for tag, pattern, begins in (
-        ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"), ("null", "null|Null|NULL|~|", "nN~"), ("int", "-?(0|[1-9][0-9]*)", "-0123456789"),
-        ("float", r"-?((0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|-?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-.0123456789")):
-    PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"({pattern})$"), [*begins, *[""] * (tag == "null")])
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", "null|Null|NULL|~|", "nN~"),
+    ("int", "-?(0|[1-9][0-9]*)", "-0123456789"),
+    (
+        "float",
+        r"-?((0|[1-9][0-9]*)?\.[0-9]+|(0|[1-9][0-9]*)\.?)([eE][-+]?[0-9]+)?|-?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-.0123456789",
+    ),
+):
+    PlainLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{tag}", re.compile(f"({pattern})$"), [*begins, *[""] * (tag == "null")]
+    )
 
 
 def parse_yaml(text):
     """The plain values that a YAML text stands for; ValueError, one line, where it is none."""
     try:
         return yaml.load(text, Loader=PlainLoader)
-    except Exception as error:  # PyYAML raises nearly anything for odd texts: a RecursionError, an AttributeError
-        mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+    # PyYAML raises nearly anything for odd texts: a RecursionError, an AttributeError
+    except Exception as error:
+        mark, said = (
+            getattr(error, "problem_mark", None),
+            getattr(error, "problem", None) or str(error),
+        )
         line = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(line + printable(" ".join(said.split()))[:100] or type(error).__name__) from None
+        raise ValueError(
+            line + printable(" ".join(said.split()))[:100] or type(error).__name__
+        ) from None
 
 
 def read_yaml(path):
@@ -65,24 +82,33 @@ TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 def take_value(name, value, like):
     """The value as one of the kind of `like`, the example; InputError where it stands for none.
 
-    Texts are taken as what they stand for: "60", "5e-4", "[0, 1]", "no". 1e3 is a whole number, and 2026 is a text where one is expected.
-    A list is of the kind of the first item of `like`.
-    """
+    Texts are taken as what they stand for: "60", "5e-4", "[0, 1]", "no". 1e3 is a whole number,
+    and 2026 is a text where one is expected. A list is of the kind of the first item of `like`."""
     if name == "image_size":
         return take_size(value)
     if isinstance(like, str):
-        value = str(value) if type(value) is int else os.fspath(value) if isinstance(value, os.PathLike) else value
+        value = (
+            str(value)
+            if type(value) is int
+            else os.fspath(value)
+            if isinstance(value, os.PathLike)
+            else value
+        )
         if not isinstance(value, str):
-            raise InputError(f"{name} {shown(value)}: expected a text; put it in quotes, or give it to papermill by -r instead of -p")
+            raise InputError(
+                f"{name} {shown(value)}: expected a text; put it in quotes, or give it to papermill by -r instead of -p"
+            )
     if isinstance(like, list):
         return take_list(name, value, like)
     if isinstance(like, dict):
         try:
             value = parse_yaml(value) if isinstance(value, str) else value
         except ValueError:
-            pass    # told below
+            pass  # told below
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise InputError(f"{name} {shown(value)}: expected names with values, for instance {like!r}")
+            raise InputError(
+                f"{name} {shown(value)}: expected names with values, for instance {like!r}"
+            )
         return value
     if isinstance(value, str) and isinstance(like, bool):
         value = TRUTHS.get(value.strip().lower(), value)
@@ -100,12 +126,15 @@ def take_size(value):
         try:
             return take_value("size", value, like)
         except InputError:
-            pass    # told below
-    raise InputError(f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for instance [48, 64]")
+            pass  # told below
+    raise InputError(
+        f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for instance [48, 64]"
+    )
 
 
 def read_number(text, like):
-    """The number that a text stands for, a whole one where `like` is one and it can be; else the text."""
+    """The number that a text stands for, a whole one where `like` is one and it can be; else the
+    text."""
     for kind in (int, float) if type(like) is int else (float,):
         try:
             return kind(text)
@@ -115,14 +144,17 @@ def read_number(text, like):
 
 
 def take_list(name, value, like):
-    """A list of one item or more, each taken as the first one of `like`, from a list, a tuple or the text of a list."""
+    """A list of one item or more, each taken as the first one of `like`, from a list, a tuple or
+    the text of a list."""
     try:
         value = parse_yaml(value) if isinstance(value, str) else value
     except ValueError:
-        pass    # told below
+        pass  # told below
     if not isinstance(value, (list, tuple)) or not value:
         raise InputError(f"{name} {shown(value)}: expected a list, for instance {like!r}")
     try:
         return [take_value(name, item, like[0]) for item in value]
     except InputError as error:
-        raise InputError(f"{name} {shown(value)}: expected a list such as {like!r}; in it: {error}") from None
+        raise InputError(
+            f"{name} {shown(value)}: expected a list such as {like!r}; in it: {error}"
+        ) from None
