@@ -1,7 +1,7 @@
 """ganlib: a lab for unpaired image translation. The notebooks tell the story; the modules hold
 what they share.
 
-    from ganlib.data.domains import load_domains    two image domains: a folder, a zip, drawn in code
+    from ganlib.data.domains import load_domains    images: a folder, a zip, drawn in code
     from ganlib.config import TrainConfig           every choice of a run
     from ganlib.loop import fit                     train it
     from ganlib.runs.finished import load_run       load it again

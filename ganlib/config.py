@@ -100,7 +100,8 @@ class TrainConfig:
         names = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - names):
             raise InputError(
-                f"{printable(unknown[0])[:100]}: no such field of TrainConfig; there are {', '.join(sorted(names))}"
+                f"{printable(unknown[0])[:100]}: no such field of TrainConfig; there are "
+                f"{', '.join(sorted(names))}"
             )
         size = values.get("image_size", (64, 64))
         values["image_size"] = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
@@ -114,7 +115,8 @@ class TrainConfig:
             type(side) is not int or not 1 <= side < MOST for side in self.image_size
         ):
             raise InputError(
-                f"image_size {shown(self.image_size)}: expected one whole number of pixels, or height and width, for instance [48, 64]"
+                f"image_size {shown(self.image_size)}: expected one whole number of pixels, or "
+                "height and width, for instance [48, 64]"
             )
         for name, choices in [
             ("arch", ARCHS),
@@ -124,12 +126,14 @@ class TrainConfig:
         ]:
             if getattr(self, name) not in choices:
                 raise InputError(
-                    f"{name} {shown(getattr(self, name))}: no such {name}; there are {', '.join(choices)}"
+                    f"{name} {shown(getattr(self, name))}: no such {name}; there are "
+                    f"{', '.join(choices)}"
                 )
         for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
             if not 1 <= getattr(self, name) < MOST:
                 raise InputError(
-                    f"{name} {shown(getattr(self, name))}: expected 1 or more, and less than {MOST:,}"
+                    f"{name} {shown(getattr(self, name))}: expected 1 or more, and less than "
+                    f"{MOST:,}"
                 )
         for name in (
             "seed",
@@ -146,14 +150,16 @@ class TrainConfig:
         ):
             if not 0 <= getattr(self, name) < MOST:
                 raise InputError(
-                    f"{name} {shown(getattr(self, name))}: expected 0 or more, and less than {MOST:,}"
+                    f"{name} {shown(getattr(self, name))}: expected 0 or more, and less than "
+                    f"{MOST:,}"
                 )
         for name in ("beta1", "decay_from", "ema"):
             if getattr(self, name) > 1 or (name != "decay_from" and getattr(self, name) == 1):
                 raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
         if self.arch != "cyclegan" and self.n_blocks != ADDED["n_blocks"]:
             raise InputError(
-                f"n_blocks {shown(self.n_blocks)}: only the generators of arch cyclegan have residual blocks; "
+                f"n_blocks {shown(self.n_blocks)}: only the generators of arch cyclegan have "
+                "residual blocks; "
                 f"leave n_blocks out for {self.arch}"
             )
 
@@ -193,7 +199,8 @@ def check_pieces(batch_size, accumulate, processes=1):
             f" and {processes} processes" if processes > 1 else ""
         )
         raise InputError(
-            f"{pieces}: expected whole numbers that together divide the batch of {batch_size} pairs; or set another batch_size"
+            f"{pieces}: expected whole numbers that together divide the batch of {batch_size} "
+            "pairs; or set another batch_size"
         )
 
 

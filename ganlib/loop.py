@@ -105,7 +105,8 @@ def fit(
     if processes > 1:
         if device.type != default_device().type:
             raise InputError(
-                f"device {device}: {processes} processes train on {default_device().type}; leave device out"
+                f"device {device}: {processes} processes train on {default_device().type}; leave "
+                "device out"
             )
         launch(cfg, data, folder, processes, accumulate, resume)
         return score_run(load_run(folder, device), data, inception)
@@ -125,7 +126,8 @@ def fit(
             claim_run_folder(folder, cfg, data.fingerprint)
             if (lost := find_missing(folder)) and "metrics.json" not in lost:
                 print(
-                    f"warning: run folder {folder}: the run in it was finished, but {' and '.join(lost)} cannot be found; it is trained again"
+                    f"warning: run folder {folder}: the run in it was finished, but "
+                    f"{' and '.join(lost)} cannot be found; it is trained again"
                 )
             clear(folder, checkpoints=not resume)
         train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started)
@@ -264,7 +266,8 @@ def check_fit(cfg, data, accumulate, processes):
     check_domains(data)
     if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
         raise InputError(
-            f"image_size {cfg.image_size}: the data was loaded at {tuple(data.train.a.shape[-2:])}; expected the same"
+            f"image_size {cfg.image_size}: the data was loaded at "
+            f"{tuple(data.train.a.shape[-2:])}; expected the same"
         )
     check_pieces(cfg.batch_size, accumulate, processes)
 

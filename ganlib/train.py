@@ -28,12 +28,15 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m ganlib.train",
         description="Train one run, or go on with it where it was interrupted.",
-        epilog="Several GPUs or machines: torchrun --nproc-per-node N [--nnodes M ...] -m ganlib.train CONFIG",
+        epilog=(
+            "Several GPUs or machines: torchrun --nproc-per-node N [--nnodes M ...] -m "
+            "ganlib.train CONFIG"
+        ),
     )
     parser.add_argument(
         "config",
-        help="YAML with `train` (fields of TrainConfig), `data` (parameters of load_domains) and, if you like, "
-        "`folder`, `inception`, `accumulate` and `resume: false`",
+        help="YAML with `train` (fields of TrainConfig), `data` (parameters of load_domains) and, "
+        "if you like, `folder`, `inception`, `accumulate` and `resume: false`",
     )
     options = parser.parse_args(arguments)
     from ganlib.evaluate.inception import find_inception  # takes long to import
@@ -47,7 +50,8 @@ def main(arguments=None):
         ]:
             known = ", ".join(signature(load_domains).parameters)
             raise InputError(
-                f"{options.config}: data: {printable(unknown[0])[:100]}: no such parameter; there are {known}"
+                f"{options.config}: data: {printable(unknown[0])[:100]}: no such parameter; there "
+                f"are {known}"
             )
         data = load_domains(**job["data"] | check_parameters(job["data"]))
         if rank() == 0 and len(data.skipped):
@@ -64,7 +68,8 @@ def main(arguments=None):
         )
         if run:
             print(
-                f"{folder}: {run.metrics['pairs_per_second']} pairs/s; its scores are in metrics.json"
+                f"{folder}: {run.metrics['pairs_per_second']} pairs/s; its scores are in "
+                "metrics.json"
             )
         return 0
     except (InputError, FloatingPointError) as error:
@@ -82,7 +87,8 @@ def main(arguments=None):
     except (KeyboardInterrupt, ProcessLost) as error:
         if rank() == 0:  # the others do not know whether it has written the checkpoint yet
             print(
-                f"error: {error if str(error) else 'interrupted'}; {describe_checkpoint(folder) if folder else 'nothing was trained yet'}",
+                f"error: {error if str(error) else 'interrupted'}; "
+                f"{describe_checkpoint(folder) if folder else 'nothing was trained yet'}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -94,7 +100,8 @@ def main(arguments=None):
         if world_size() == 1 or not lost:
             raise
         print(
-            f"error: a process of this training was lost; {describe_checkpoint(folder) if folder else 'nothing was trained yet'} "
+            "error: a process of this training was lost; "
+            f"{describe_checkpoint(folder) if folder else 'nothing was trained yet'} "
             f"(process {rank()}: {' '.join(str(error).split())[:120]})",
             file=sys.stderr,
             flush=True,

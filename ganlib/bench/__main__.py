@@ -28,13 +28,15 @@ def explain(result):
     peak, reach = r["peak"][r["precision"]], r["flops_per_pair"] / r["bytes_per_pair"]
     roof = min(peak, reach * r["peak"]["copy"])
     lines = [
-        f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf {r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, "
+        f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf "
+        f"{r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, "
         f"{r['precision']}, on {r['device']}",
         f"check: in float32 both steps' losses differ by {r['check']:.1e} at most (relative)",
         "",
     ]
     lines += [
-        f"{name:18} {speed[name]:9.2f} pairs/s  {1000 * r['seconds'][name]:9.1f} ms a step ({1000 * r['spread'][name][0]:.1f} to "
+        f"{name:18} {speed[name]:9.2f} pairs/s  {1000 * r['seconds'][name]:9.1f} ms a step "
+        f"({1000 * r['spread'][name][0]:.1f} to "
         f"{1000 * r['spread'][name][1]:.1f})  {r['ratio'][name]:.2f} times the reference"
         for name in speed
     ]
@@ -53,10 +55,14 @@ def explain(result):
         "phases, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in r["phases_ms"].items()),
         f"memory: {r['memory_mib']} MiB",
         "",
-        f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair by the formula, {r['flops_counted'] / 1e9:.2f} by torch's counter",
-        f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, {r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
-        f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % of that peak",
-        f"roofline: {reach:.1f} FLOP for each byte that its operations move, so {roof / 1e9:.0f} GFLOP/s if memory alone held it back: "
+        f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair by the formula, "
+        f"{r['flops_counted'] / 1e9:.2f} by torch's counter",
+        f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, "
+        f"{r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
+        f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % "
+        "of that peak",
+        f"roofline: {reach:.1f} FLOP for each byte that its operations move, so {roof / 1e9:.0f} "
+        "GFLOP/s if memory alone held it back: "
         + ("products are the limit" if roof == peak else "memory is the limit"),
     ]
     return "\n".join(lines)
@@ -111,7 +117,8 @@ def main(arguments=None):
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(
-                f"--device {options.device}: {str(error).splitlines()[0]}; expected cpu, or cuda where there is a GPU"
+                f"--device {options.device}: {str(error).splitlines()[0]}; expected cpu, or cuda "
+                "where there is a GPU"
             ) from None
         cfg = TrainConfig.from_recipe(
             options.recipe,
@@ -124,7 +131,8 @@ def main(arguments=None):
         )
         if options.accumulate < 1 or cfg.batch_size % options.accumulate:
             raise InputError(
-                f"--accumulate {options.accumulate}: expected a divisor of the batch of {cfg.batch_size}"
+                f"--accumulate {options.accumulate}: expected a divisor of the batch of "
+                f"{cfg.batch_size}"
             )
         result = measure(cfg, device, options.steps, options.accumulate, options.compile)
         print(explain(result))
@@ -133,7 +141,8 @@ def main(arguments=None):
             print(
                 "\n"
                 + "\n".join(
-                    f"{row['varied']} {row['value']:>4}: {row['gflop_per_pair']:8.2f} GFLOP a pair, "
+                    f"{row['varied']} {row['value']:>4}: {row['gflop_per_pair']:8.2f} GFLOP a "
+                    "pair, "
                     + (
                         row.get("error")
                         or f"{row['pairs_per_second']:8.2f} pairs/s, {row['memory_mib']:6} MiB"

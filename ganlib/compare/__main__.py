@@ -42,7 +42,10 @@ def render(table, style):
             if seeds[model] == 1 and name in columns and text != "-":
                 only = table[table.model == model].iloc[0]
                 if pd.notna(only[name + "_low"]):
-                    text += f" [{significant(only[name + '_low'])}, {significant(only[name + '_high'])}]"
+                    text += (
+                        f" [{significant(only[name + '_low'])}, "
+                        f"{significant(only[name + '_high'])}]"
+                    )
             row.append(text)
         rows.append(row)
     heads = [
@@ -65,10 +68,13 @@ def explain(table, protocols, weights):
     """What the table is of, in sentences."""
     p = protocols["kid_probe"]
     return [
-        f"{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at {p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; weights: "
+        f"{p['n']['a']} and {p['n']['b']} {p['split']} images of A and B at "
+        f"{p['resolution'][0]}x{p['resolution'][1]}, data {p['data']}; weights: "
         f"{WEIGHTS[weights]}.",
-        "↓ smaller is better, ↑ more; ± standard deviation over seeds, [] interval of 95 % over images.",
-        "p: Welch's t-test over seeds (other images may say otherwise), adjusted by Holm; effect: Hedges' g; docs/statistics.md says more.",
+        "↓ smaller is better, ↑ more; ± standard deviation over seeds, [] interval of 95 % over "
+        "images.",
+        "p: Welch's t-test over seeds (other images may say otherwise), adjusted by Holm; "
+        "effect: Hedges' g; docs/statistics.md says more.",
     ]
 
 

@@ -147,18 +147,21 @@ def conclude(table, found):
         return ["One model: there is nothing to compare it with."]
     if found.p.isna().all() and seeds.nunique() == 1 and seeds.max() > 1:
         return [
-            "Nothing is established: no score moves from seed to seed, so there is no spread to judge a difference by."
+            "Nothing is established: no score moves from seed to seed, so there is no spread to "
+            "judge a difference by."
         ]
     if found.p.isna().all():
         few = "one seed" if seeds.max() == 1 else "too few seeds"
         return [
-            f"Nothing is established: {few} a model, and how far a score moves from seed to seed is not known. Train 3 or more."
+            f"Nothing is established: {few} a model, and how far a score moves from seed to seed "
+            "is not known. Train 3 or more."
         ]
     lines = []
     for (one, other), part in found.groupby(["one", "other"], sort=False):
         if part.p.isna().all():
             lines.append(
-                f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} seeds: it takes 2 of each that "
+                f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} "
+                "seeds: it takes 2 of each that "
                 "differ, and better 3 or more."
             )
             continue
@@ -166,12 +169,14 @@ def conclude(table, found):
         untested, unsure = part[part.p.isna()], part[part.p.notna() & ~part.established]
         if len(unsure):
             lines.append(
-                f"Between {one} and {other} no difference is established in {' and '.join(unsure.question)} at {seeds[one]} and "
+                f"Between {one} and {other} no difference is established in "
+                f"{' and '.join(unsure.question)} at {seeds[one]} and "
                 f"{seeds[other]} seeds."
             )
         if len(untested):
             lines.append(
-                f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a score is missing, or none moves "
+                f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a "
+                "score is missing, or none moves "
                 "from seed to seed."
             )
     return lines
@@ -184,6 +189,7 @@ def say_established(row):
     if row.better == row.other:
         better, worse, loser = worse, better, row.one
     return (
-        f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} {better:.3g} against {worse:.3g}, effect "
+        f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} "
+        f"{better:.3g} against {worse:.3g}, effect "
         f"{abs(row.effect):.1f}, p {row.p_adjusted:.2g})."
     )

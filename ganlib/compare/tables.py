@@ -38,32 +38,38 @@ def gather(folders, weights="ema"):
     for folder in dict.fromkeys(expand(folder, "run folder") for folder in folders):
         if one_line(folder).encode("utf-8") != str(folder).encode("utf-8", "surrogateescape"):
             raise InputError(
-                f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 without line breaks"
+                f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 "
+                "without line breaks"
             )
         cfg = load_config(folder)
         if not (folder / "metrics.json").exists():
             raise InputError(
-                f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it out or train it again"
+                f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it "
+                "out or train it again"
             )
         metrics = read_json(folder / "metrics.json")
         if "scores" not in metrics or "protocols" not in metrics:
             raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again")
         if "kid_probe_a" not in metrics["scores"][weights]:
             raise InputError(
-                f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test images; expected 4 or more of each "
+                f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test "
+                "images; expected 4 or more of each "
                 "domain, for a KID"
             )
         for name, protocol in metrics["protocols"].items():
             if protocol.get("version") != VERSION:
                 raise InputError(
-                    f"run folder {folder}: {name} is of version {protocol.get('version')} of the scores, "
-                    f"expected {VERSION}; ganlib.train.fit_or_load, with the run's config and data, scores "
+                    f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
+                    "scores, "
+                    f"expected {VERSION}; ganlib.train.fit_or_load, with the run's config and "
+                    "data, scores "
                     "it anew without a training, as notebook 04 does"
                 )
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         if cfg in known:
             raise InputError(
-                f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them out"
+                f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them "
+                "out"
             )
         costs = {
             name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name)
@@ -99,7 +105,8 @@ def refuse_another(name, folder, protocol, other_folder, other):
     for key in sorted(protocol.keys() | other.keys()):
         if protocol.get(key) != other.get(key):
             raise InputError(
-                f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in {other_folder}: scores of different "
+                f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in "
+                f"{other_folder}: scores of different "
                 "protocols cannot be set in one table; compare runs of the same data and probe"
             )
 

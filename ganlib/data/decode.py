@@ -104,7 +104,8 @@ def decode_pixels(content, size, value_range):
         )
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(
-                f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are decoded"
+                f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are "
+                "decoded"
             )
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             remarks.append(f"first of {image.n_frames} frames")
@@ -307,7 +308,8 @@ class Cache:
             self.part.mkdir(parents=True)
         except OSError as error:
             raise InputError(
-                f"{self.part.parent}: cannot be written ({error.strerror}); {self.needed / 1e9:.1f} GB of "
+                f"{self.part.parent}: cannot be written ({error.strerror}); "
+                f"{self.needed / 1e9:.1f} GB of "
                 "decoded images go there: make it writable, or a link to a place that is"
             ) from None
         return self.part

@@ -147,7 +147,8 @@ def load_domains(
     size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
     if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
         raise InputError(
-            f"image_size {shown(image_size)}: expected one whole number of pixels, or height and width, for instance [48, 64]"
+            f"image_size {shown(image_size)}: expected one whole number of pixels, or height and "
+            "width, for instance [48, 64]"
         )
     if size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"image_size {shown(image_size)}: expected {MAX_PIXELS:,} pixels at most")
@@ -165,7 +166,8 @@ def load_domains(
     if data == "builtin":
         if domain_a not in ("", DOMAINS[0]):
             raise InputError(
-                f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave domain_a empty"
+                f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave "
+                "domain_a empty"
             )
         if value_range:
             raise InputError(
@@ -176,7 +178,8 @@ def load_domains(
             images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
         except MemoryError:
             raise InputError(
-                f"builtin_a {builtin_a}, builtin_b {builtin_b}, builtin_eval {builtin_eval} at image_size {image_size}: more than the "
+                f"builtin_a {builtin_a}, builtin_b {builtin_b}, builtin_eval {builtin_eval} at "
+                f"image_size {image_size}: more than the "
                 "memory holds; take fewer or smaller images"
             ) from None
     else:
@@ -206,7 +209,8 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
     for name, n in [("builtin_a", n_a), ("builtin_b", n_b), ("builtin_eval", n_eval)]:
         if type(n) is not int or not 1 <= n < MOST:
             raise InputError(
-                f"{name} {shown(n)}: expected a whole number of images, 1 or more, and less than {MOST:,}"
+                f"{name} {shown(n)}: expected a whole number of images, 1 or more, and less than "
+                f"{MOST:,}"
             )
     if size[0] != size[1] or size[0] < 16:
         raise InputError(
@@ -323,18 +327,21 @@ def check_domains(data):
             name = f"data {data.name}, {split}.{'ab'[i]}"
             if torch.is_tensor(side) and side.is_floating_point():
                 raise InputError(
-                    f"{name} of {side.dtype}: expected uint8 in 0 to 255; judge.to_bytes makes it of floats in [-1, 1]"
+                    f"{name} of {side.dtype}: expected uint8 in 0 to 255; judge.to_bytes makes it "
+                    "of floats in [-1, 1]"
                 )
             check_images(side, name)
             rows = len(data.attributes[split][i]) if data.attributes else len(side)
             if rows != len(side):
                 raise InputError(
-                    f"{name}: {len(side)} images and {rows} rows of attributes; change both, or leave out what is "
+                    f"{name}: {len(side)} images and {rows} rows of attributes; change both, or "
+                    "leave out what is "
                     "known of the images by _replace(attributes=None, drawn=None)"
                 )
             if data.drawn and split != "train" and len(side) != data.drawn["n_eval"]:
                 raise InputError(
-                    f"{name}: {len(side)} images, and {data.drawn['n_eval']} counterparts of them are known; leave "
+                    f"{name}: {len(side)} images, and {data.drawn['n_eval']} counterparts of them "
+                    "are known; leave "
                     "these out by _replace(drawn=None)"
                 )
 
@@ -352,7 +359,8 @@ def check_images(images, name="images"):
     floats in [-1, 1]."""
     if not torch.is_tensor(images):
         raise InputError(
-            f"{name}: expected a tensor (N, 3, H, W), not a {printable(type(images).__name__)[:100]}"
+            f"{name}: expected a tensor (N, 3, H, W), not a "
+            f"{printable(type(images).__name__)[:100]}"
         )
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape:
@@ -383,7 +391,8 @@ def check_range(images, name="images"):
         raise InputError(f"{name}: a pixel is not a number (NaN); expected floats in [-1, 1]")
     if not -1 - ROUNDING <= low <= high <= 1 + ROUNDING:
         raise InputError(
-            f"{name}: floats from {low:.4g} to {high:.4g}, expected [-1, 1]; x / 127.5 - 1 makes it of numbers in "
+            f"{name}: floats from {low:.4g} to {high:.4g}, expected [-1, 1]; x / 127.5 - 1 makes "
+            "it of numbers in "
             "0 to 255, 2 * x - 1 of numbers in 0 to 1, x.clamp(-1, 1) cuts off what is beyond"
         )
 
@@ -397,7 +406,8 @@ def load_truth(images, split="test"):
     for split "train"."""
     if images.drawn is None:
         raise InputError(
-            f"data {images.name}: the counterparts of its images are known to nobody; expected builtin faces"
+            f"data {images.name}: the counterparts of its images are known to nobody; expected "
+            "builtin faces"
         )
     n, size, seed = images.drawn["n_eval"], images.drawn["size"], images.drawn["seed"]
     with Progress("drawing the true counterparts", 2 * n, unit="images") as progress:

@@ -79,7 +79,8 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     arrays, facts, notes, digests, ranges = found
     if not manifest and source.manifest and os.path.lexists(source.manifest):
         written = [
-            f"{source.manifest.name} is not used, as the folders say which split a file is in; delete it"
+            f"{source.manifest.name} is not used, as the folders say which split a file is in; "
+            "delete it"
         ]
     a_is = f"A is {printable(names[0])}, B is {printable(names[1])}" + (
         "" if domain_a else " (by alphabet; domain_a chooses)"
@@ -100,12 +101,14 @@ def check_domains(data, groups, domain_a):
     if len(names) != 2:
         listed = ", ".join(shown[:10]) + (", ..." if len(names) > 10 else "")
         raise InputError(
-            f"data {shorten(data)}: {len(names)} domain{'s' * (len(names) != 1)} ({listed}), expected two; {LAYOUTS}"
+            f"data {shorten(data)}: {len(names)} domain{'s' * (len(names) != 1)} ({listed}), "
+            f"expected two; {LAYOUTS}"
         )
     spelt = {printable(name): name for name in names} | {name: name for name in names}
     if domain_a and domain_a not in spelt:
         raise InputError(
-            f"domain_a {shorten(repr(domain_a))}: no such domain in {shorten(data)}; there are {' and '.join(shown)}"
+            f"domain_a {shorten(repr(domain_a))}: no such domain in {shorten(data)}; there are "
+            f"{' and '.join(shown)}"
         )
     return names[::-1] if domain_a and spelt[domain_a] == names[1] else names
 
@@ -130,7 +133,8 @@ def check_places(data, layout, rows):
     ]
     if bare and loose:
         raise InputError(
-            f"data {shorten(data)}: domain {shorten(bare[0], 100)} has no train, and {len(loose):,} images lie outside of the "
+            f"data {shorten(data)}: domain {shorten(bare[0], 100)} has no train, and "
+            f"{len(loose):,} images lie outside of the "
             f"layout, the first {shorten(loose[0])}; {LAYOUTS}"
         )
 
@@ -197,7 +201,8 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict,
         for (_, _, file, sha256), found, reason in zip(mine, facts.sha256, facts.reason):
             if sha256 and found != sha256 and not reason:
                 raise InputError(
-                    f"manifest {source.manifest}: {printable(file)} has changed since it was written; put the old "
+                    f"manifest {source.manifest}: {printable(file)} has changed since it was "
+                    "written; put the old "
                     "file back, or delete the manifest to split anew"
                 )
         refuse_foreign(facts, printable(domain), data)
@@ -223,12 +228,14 @@ def settle(facts, images, domain, data):
     loose = np.flatnonzero((split == "") | (split == "train"))
     if not len(loose):
         raise InputError(
-            f"data {printable(data)}: no readable image of domain {domain} in train; expected at least one"
+            f"data {printable(data)}: no readable image of domain {domain} in train; expected at "
+            "least one"
         )
     if missing:
         if len(loose) <= len(missing):
             raise InputError(
-                f"data {printable(data)}: {len(loose)} readable images of domain {domain} in train; expected 3 or more, or "
+                f"data {printable(data)}: {len(loose)} readable images of domain {domain} in "
+                "train; expected 3 or more, or "
                 "images in val and test"
             )
         digests = facts.sha256[good].to_numpy()[loose]
@@ -237,7 +244,8 @@ def settle(facts, images, domain, data):
             n = int((split == s).sum())
             if not n or not (split == "train").any():
                 raise InputError(
-                    f"data {printable(data)}: the {len(loose)} images of domain {domain} are too alike to hold out a {s} "
+                    f"data {printable(data)}: the {len(loose)} images of domain {domain} are too "
+                    f"alike to hold out a {s} "
                     "that train does not know; add images, or lay some in val and test"
                 )
             notes += [] if unsplit else [f"{domain} has no {s}: {n} images of train are held out"]
@@ -254,7 +262,8 @@ def refuse_foreign(facts, domain, data):
             f"{n:,} {name} files, which are not read: {fix_of(name)}" for name, n in foreign.items()
         )
         raise InputError(
-            f"data {shorten(data)}: no image of domain {clip(domain, 100)} can be read; it holds {told}"
+            f"data {shorten(data)}: no image of domain {clip(domain, 100)} can be read; it holds "
+            f"{told}"
         )
 
 
@@ -268,8 +277,10 @@ def refuse_many(facts, data):
         kinds = bad.format[why == "foreign"].value_counts()
         told = f" ({', '.join(f'{n:,} {name}' for name, n in kinds.items())})" if len(kinds) else ""
         raise InputError(
-            f"data {shorten(data)}: {len(bad)} of {total} images cannot be read, more than 1 %{told}; the first: "
-            f"{clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove them (python -m ganlib.doctor lists them all)"
+            f"data {shorten(data)}: {len(bad)} of {total} images cannot be read, more than 1 "
+            f"%{told}; the first: "
+            f"{clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove them (python -m "
+            "ganlib.doctor lists them all)"
         )
 
 

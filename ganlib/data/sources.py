@@ -26,7 +26,8 @@ SPLIT_NAMES = {
     "testing": "test",
 }
 SPLIT_WORDS = re.compile(
-    r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?|tests|dev|eval(?:uation)?|hold[-_ ]?out|held[-_ ]?out)"
+    r"(train(?:ing)?|val(?:id|idation)?|test(?:ing)?|tests|dev|eval(?:uation)?|hold[-_ "
+    r"]?out|held[-_ ]?out)"
     # test, testA, test_images
     r"(?:[-_ ]?(?:set|images|imgs|data|split))?[-_ ]?[0-9]*(?:[-_ ]?[AB])?",
     re.IGNORECASE,
@@ -36,7 +37,8 @@ PLAIN = re.compile(
     r"readme|licen[cs]e|copying|makefile|authors|changelog|checksums|md5|sha", re.IGNORECASE
 )
 LAYOUTS = (
-    "expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA trainB valA valB testA "
+    "expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA "
+    "trainB valA valB testA "
     "testB, or one folder for each domain"
 )
 MAX_BYTES = 256 * 2**20  # of one file, as it unpacks
@@ -65,7 +67,8 @@ def open_source(data):
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         reason = error.strerror if isinstance(error, OSError) else printable(error)
         raise InputError(
-            f'data {shorten(data)}: no such folder or zip file ({reason}); expected "builtin", a folder, a zip or '
+            f'data {shorten(data)}: no such folder or zip file ({reason}); expected "builtin", a '
+            "folder, a zip or "
             "hf:OWNER/NAME"
         ) from None
     if stat.S_ISDIR(kind):
@@ -76,7 +79,8 @@ def open_source(data):
         return open_zip(path)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise InputError(
-            f"data {shorten(data)}: neither a folder nor a zip file that can be read ({printable(error)})"
+            f"data {shorten(data)}: neither a folder nor a zip file that can be read "
+            f"({printable(error)})"
         ) from None
 
 
@@ -190,7 +194,8 @@ def open_hub(name):
     except Exception as error:
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise InputError(
-            f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or download "
+            f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or "
+            "download "
             "it elsewhere and give its folder: hf:FOLDER"
         ) from None
     # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
@@ -291,8 +296,10 @@ def label_column(name, split, splits, columns):
         else ""
     )
     raise InputError(
-        f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns in {printable(split)} "
-        f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a ClassLabel, or two values"
+        f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns "
+        f"in {printable(split)} "
+        f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a "
+        "ClassLabel, or two values"
     )
 
 
@@ -339,7 +346,8 @@ def find_layout(seen, meant):
                     (
                         attempt.used[0],
                         (),
-                        f"may be of the domain {two[0]} or of {two[1]}; take one level of folders away",
+                        f"may be of the domain {two[0]} or of {two[1]}; take one level of "
+                        "folders away",
                     )
                 )
             return attempt.lay_out(wrong)

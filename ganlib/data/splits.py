@@ -147,7 +147,8 @@ def read_manifest(path, files, strict=True):
             )
         if strict and file not in there:
             raise InputError(
-                f"manifest {path}: {file} is in it, but not in the data; put the file back, take its row out, or "
+                f"manifest {path}: {file} is in it, but not in the data; put the file back, take "
+                "its row out, or "
                 "delete the manifest to split anew"
             )
     return {file: row for file, row in rows.items() if file in there}
@@ -177,7 +178,8 @@ def write_manifest(path, facts, ranges):
         write_atomic(path, text.getvalue())
     except (OSError, InputError) as error:
         return (
-            f"the splits could not be written to {path} ({printable(error)}); they come from the files' contents, and "
+            f"the splits could not be written to {path} ({printable(error)}); they come from the "
+            "files' contents, and "
             "stay as they are while the files and image_size do"
         )
     return (

@@ -1,7 +1,7 @@
 """Look at a data set before training: python -m ganlib.doctor DATA
 
     python -m ganlib.doctor faces.zip                  what is wrong, and how to mend it
-    python -m ganlib.doctor faces.zip --out FOLDER     also doctor.json and a picture of the offenders for each finding
+    python -m ganlib.doctor faces.zip --out FOLDER     also doctor.json, and a picture for each finding
     python -m ganlib.doctor faces.zip --json           JSON on standard output, for scripts
 
 DATA is what the notebooks' parameter `data` takes: builtin, a folder, a zip or hf:OWNER/NAME.
@@ -35,7 +35,8 @@ def parse_size(text):
     )
     if not numbers:
         raise InputError(
-            f"--image-size {shorten(text, 100)}: expected a whole number of pixels, as 64, or height and width, as 32x48"
+            f"--image-size {shorten(text, 100)}: expected a whole number of pixels, as 64, or "
+            "height and width, as 32x48"
         )
     return int(numbers[1]) if numbers[2] is None else [int(numbers[1]), int(numbers[2])]
 
@@ -69,8 +70,10 @@ def tell(images, diagnosis, cost):
     apart = diagnosis.apart
     lines += [
         "" if diagnosis.findings else "nothing found that should be mended\n",
-        f"The domains are told apart in {apart['told_apart']:.1%} of the cases by colours and edges alone; sliced Wasserstein "
-        f"distance of A to B {apart['a_to_b']}, of A to itself {apart['a_to_a']}, of B to itself {apart['b_to_b']}.",
+        f"The domains are told apart in {apart['told_apart']:.1%} of the cases by colours and "
+        "edges alone; sliced Wasserstein "
+        f"distance of A to B {apart['a_to_b']}, of A to itself {apart['a_to_a']}, of B to itself "
+        f"{apart['b_to_b']}.",
     ]
     return "\n".join(lines + ([tell_cost(cost)] if cost else []))
 
@@ -109,7 +112,10 @@ def main(argv=None):
     parser.add_argument(
         "--image-size",
         default="64",
-        help="pixels a side that training will use (64), or height and width: 32x48, 32,48 or [32, 48]",
+        help=(
+            "pixels a side that training will use (64), or height and width: 32x48, 32,48 or [32, "
+            "48]"
+        ),
     )
     parser.add_argument(
         "--domain-a", default="", help="the domain that is A (the first by alphabet)"
@@ -172,7 +178,8 @@ def save(folder, images, diagnosis, cost):
         write_atomic(folder / "doctor.json", to_json(images, diagnosis, cost))
     except OSError as error:
         raise InputError(
-            f"--out {printable(folder)}: {error.strerror}; expected a folder that can be written, with room"
+            f"--out {printable(folder)}: {error.strerror}; expected a folder that can be written, "
+            "with room"
         ) from None
 
 

@@ -465,7 +465,8 @@ def check_copies(known, images):
             across_split & ~across_side,
             "pairs of images in different splits that are the same picture, so that "
             "test scores reward memory",
-            "take the copies out of val and test, or lay each domain in one folder: copies are then kept together",
+            "take the copies out of val and test, or lay each domain in one folder: copies are "
+            "then kept together",
         ),
         (
             "exact_duplicates",
@@ -551,7 +552,8 @@ def check_domains(known, features, images):
                 WARNING,
                 f"A ({images.domains[0]}) looks photographed and B "
                 f"({images.domains[1]}) drawn: in this project A is anime and B is selfie",
-                f"set domain_a to '{images.domains[1]}', or mind the names when you read the results",
+                f"set domain_a to '{images.domains[1]}', or mind the names when you read the "
+                "results",
                 [],
                 [],
             )

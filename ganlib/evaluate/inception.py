@@ -74,7 +74,8 @@ def find_inception(where, device="cpu"):
                 )
         except (OSError, RuntimeError) as error:  # RuntimeError: what came is another file
             print(
-                f"inception: its weights could not be fetched ({' '.join(str(error).split())}), so nothing is scored by it; {advice}"
+                f"inception: its weights could not be fetched ({' '.join(str(error).split())}), "
+                f"so nothing is scored by it; {advice}"
             )
             return None
         finally:
@@ -92,6 +93,7 @@ def find_inception(where, device="cpu"):
         torch.load(path, weights_only=True)
     except Exception as error:  # torch raises nearly anything
         raise InputError(
-            f"inception {where!r}: not a file of weights ({' '.join(str(error).split())[:100]}); {advice}"
+            f"inception {where!r}: not a file of weights ({' '.join(str(error).split())[:100]}); "
+            f"{advice}"
         ) from None
     return Inception(path, device)

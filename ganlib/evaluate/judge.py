@@ -270,11 +270,17 @@ class Judge:
             }
             found |= {f"{measure}_{name}": by | shares for measure in ("precision", "recall")}
         found["swd"] = common | {
-            "patches": f"{evaluate_distances.PER_IMAGE} an image and level, {evaluate_distances.PATCH}x{evaluate_distances.PATCH}",
+            "patches": (
+                f"{evaluate_distances.PER_IMAGE} an image and level, "
+                f"{evaluate_distances.PATCH}x{evaluate_distances.PATCH}"
+            ),
             "directions": evaluate_distances.DIRECTIONS,
             "scale": "of the real images",
             "pixels": "8 bits, rounded",
-            "interval": f"95 %: 1.96 standard errors, bootstrap over images, {evaluate_distances.SWD_RESAMPLES} resamples",
+            "interval": (
+                "95 %: 1.96 standard errors, bootstrap over images, "
+                f"{evaluate_distances.SWD_RESAMPLES} resamples"
+            ),
         }
         per_image = common | {"interval": "95 % of a mean over images: Student's t"}
         by_probe = per_image | {

@@ -3,12 +3,13 @@ set at hand, never on anything that a generator made.
 
 What it learns depends on what is known of the images:
 - built-in faces come with the attributes that they were drawn from: it learns to *read attributes*;
-- of other images nothing is known but the domain, and what tells the domains apart is style alone. So it learns to *match
-  views*: which two crops, mirrored and in other colours, are of one image among the others of its domain (SimCLR: Chen et al.
-  2020, arXiv 2002.05709, section 2). That needs what is in the picture, and style does not help. Views are not blurred or
-  scaled, so that the probe still sees these faults of translations.
-How well each knows a face in the other domain, measured on built-in faces (the true counterpart is nearer than a stranger in
-so many of the cases): attributes 99 %, views 70 %; 50 % is chance.
+- of other images nothing is known but the domain, and what tells the domains apart is style alone.
+  So it learns to *match views*: which two crops, mirrored and in other colours, are of one image
+  among the others of its domain (SimCLR: Chen et al. 2020, arXiv 2002.05709, section 2). That needs
+  what is in the picture, and style does not help. Views are not blurred or scaled, so that the
+  probe still sees these faults of translations.
+How well each knows a face in the other domain, measured on built-in faces (the true counterpart is
+nearer than a stranger in so many of the cases): attributes 99 %, views 70 %; 50 % is chance.
 
 Trained once for a data set and kept in reports/cache: the same images give the same probe on the
 same processor and torch."""
@@ -174,7 +175,8 @@ class Probe:
         if it was not taught any."""
         if not self.columns:
             raise InputError(
-                "attributes: this probe has learned to match views, and reads none; only built-in faces have some"
+                "attributes: this probe has learned to match views, and reads none; only built-in "
+                "faces have some"
             )
         out = (
             torch.cat(
@@ -216,10 +218,8 @@ def find_probe(images, device="cpu"):
     """The Probe of a data set (a Domains): read from reports/cache, or trained now (on the CPU,
     to be the same on each call) and kept there."""
     images = images.settled()
-    path = (
-        CACHE
-        / f"probe-{VERSION}-{'attributes' if images.attributes else 'views'}-{images.fingerprint[:16]}.pt"
-    )
+    objective = "attributes" if images.attributes else "views"
+    path = CACHE / f"probe-{VERSION}-{objective}-{images.fingerprint[:16]}.pt"
     with suppress(Exception):  # none there, or one that was damaged: torch raises nearly anything
         return Probe(torch.load(path, weights_only=True), device)
     state, content = train_probe(images), io.BytesIO()

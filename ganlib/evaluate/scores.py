@@ -32,18 +32,38 @@ SCORES = {
 # Of a family of scores: formula, range, which way is better; _a and _b judge fakes of that domain,
 # _ab and _ba a direction
 WHAT = {
-    "kid": "kernel distance of features of fakes and real images; 0 where no difference is left (may be a little below), smaller is better",
-    "fid": "Frechet distance of features of fakes and real images; 0 or more, smaller is better; too large for few images",
+    "kid": (
+        "kernel distance of features of fakes and real images; 0 where no difference is left (may "
+        "be a little below), smaller is better"
+    ),
+    "fid": (
+        "Frechet distance of features of fakes and real images; 0 or more, smaller is better; too "
+        "large for few images"
+    ),
     "precision": "share of fakes among the real images, by features; 0 to 1, more is better",
     "recall": "share of real images among the fakes, by features; 0 to 1, more is better",
-    "swd": "sliced Wasserstein distance * 1000 of patches of a Laplacian pyramid; 0 or more, smaller is better",
+    "swd": (
+        "sliced Wasserstein distance * 1000 of patches of a Laplacian pyramid; 0 or more, smaller "
+        "is better"
+    ),
     "cycle": "mean |rec - real| of pixels in [-1, 1]; 0 to 2, smaller is better",
-    "content": "distance of the probe's contents from input to fake; 0 the same, 1 two strangers of the two domains, smaller is better",
-    "agreement": "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, more is better",
+    "content": (
+        "distance of the probe's contents from input to fake; 0 the same, 1 two strangers of the "
+        "two domains, smaller is better"
+    ),
+    "agreement": (
+        "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, "
+        "more is better"
+    ),
     "psnr": "dB to the true counterpart, pixels in [-1, 1], 8 bits; more is better",
-    "ssim": "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows of 11 pixels; -1 to 1, "
-    "more is better",
-    "perceptual": "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller is better",
+    "ssim": (
+        "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows "
+        "of 11 pixels; -1 to 1, more is better"
+    ),
+    "perceptual": (
+        "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller "
+        "is better"
+    ),
 }
 BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
 FID_PART, SHARE_PART = 0.75, 0.5  # of the images in a subset: for FID; for precision and recall

@@ -5,8 +5,9 @@ on any machine. Two painters draw any record, so every face has a counterpart in
 what a translation should have made. Train is unpaired: its two domains hold different people, and
 their counterparts are not given out.
 
-SHARED attributes are seen in both domains, but are distributed otherwise (selfies: more turned, more glasses, more skin
-tones, shorter hair, narrower eyes; anime: more tilted, longer hair and fringes, lighter hair):
+SHARED attributes are seen in both domains, but are distributed otherwise (selfies: more turned,
+more glasses, more skin tones, shorter hair, narrower eyes; anime: more tilted, longer hair and
+fringes, lighter hair):
     x y scale                 centre of the head and its height, in fractions of the image
     turn tilt nod             radians; positive is to the picture's right, clockwise and down
     face_width skin_tone      ratio to the mean; 0 fair .. 1 dark
@@ -17,7 +18,7 @@ tones, shorter hair, narrower eyes; anime: more tilted, longer hair and fringes,
     brow_weight               0 thin .. 1 bushy
     glasses frame_shade       bool; 0 black .. 1 pale
     hair_length hair_volume   0 cropped .. 1 past the frame; 0 .. 1
-    hair_shade fringe part    0 dark .. 1 light; none, bangs, side or parted; where it is parted, -0.5 .. 0.5
+    hair_shade fringe part    0 dark .. 1 light; none, bangs, side or parted; where, -0.5 .. 0.5
     cloth_hue cloth_shade     0 .. 1; 0 dark .. 1 light
     collar                    bool, white
 ANIME_ONLY is seen in anime alone; from 0 to 1 unless it is a name or bool:
@@ -25,8 +26,9 @@ ANIME_ONLY is seen in anime alone; from 0 to 1 unless it is a name or bool:
     blush cel_shadow outline (width of the lines) backdrop backdrop_hue
 SELFIE_ONLY is seen in selfies alone; from 0 to 1 unless it is a name or bool:
     skin_red skin_texture gloss age jaw nose_width lip_red beard moustache receding hair_grey iris
-    light_x light_y (where the light is, -1 .. 1, right and down) light_strength warmth exposure (both -1 .. 1)
-    vividness (of the colours) focus grain background background_hue background_shade background_contrast
+    light_x light_y (where the light is, -1 .. 1, right and down) light_strength
+    warmth exposure (both -1 .. 1) vividness (of the colours) focus grain
+    background background_hue background_shade background_contrast
 """
 
 import os

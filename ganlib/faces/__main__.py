@@ -114,7 +114,8 @@ def export(args):
     finally:
         shutil.rmtree(part, ignore_errors=True)
     print(
-        f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their counterparts, and "
+        f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their "
+        "counterparts, and "
         f"attributes.csv written to {args.folder}"
     )
 

@@ -104,7 +104,8 @@ def check_seeds(seeds, seed):
     is added to `seed`."""
     if twice := [s for s in seeds if seeds.count(s) > 1]:
         raise InputError(
-            f"seeds {shown(seeds)}: {twice[0]} is in it twice; expected different ones, for instance [0, 1, 2]"
+            f"seeds {shown(seeds)}: {twice[0]} is in it twice; expected different ones, for "
+            "instance [0, 1, 2]"
         )
     for s in seeds:
         try:
@@ -141,7 +142,8 @@ def check_models(models):
             for name, instead in (("seed", "seeds"), ("image_size", "image_size")):
                 if name in model:
                     raise InputError(
-                        f"{name}: all models have the same; set the parameter {instead} of the notebook"
+                        f"{name}: all models have the same; set the parameter {instead} of the "
+                        "notebook"
                     )
             models[i] = take_fields(model)
             configs.append(TrainConfig.from_recipe(**models[i]))
@@ -149,6 +151,7 @@ def check_models(models):
             raise InputError(f"models: number {i + 1}, {shown(model)}: {error}") from None
         if configs[i] in configs[:i]:
             raise InputError(
-                f"models: number {i + 1} is number {configs.index(configs[i]) + 1} once more; leave one of them out"
+                f"models: number {i + 1} is number {configs.index(configs[i]) + 1} once more; "
+                "leave one of them out"
             )
     return models

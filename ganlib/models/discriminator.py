@@ -34,7 +34,8 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x):
         if min(x.shape[-2:]) < self.min_side:
             raise InputError(
-                f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a width "
+                f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a "
+                "width "
                 f"of {self.min_side} or more; take fewer layers or a larger image_size"
             )
         score = self.head(self.body(x))  # (B, 1, h, w)

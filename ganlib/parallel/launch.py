@@ -33,7 +33,8 @@ def join_processes():
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
             raise InputError(
-                f"process {local}: there are {torch.cuda.device_count()} GPUs here; start as many processes on each machine"
+                f"process {local}: there are {torch.cuda.device_count()} GPUs here; start as many "
+                "processes on each machine"
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
@@ -65,12 +66,14 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
     that a process ended with."""
     if data.loaded is None or data.changed:
         raise InputError(
-            f"data {data.name}: each process reads the data itself, and does not see what was changed in memory; "
+            f"data {data.name}: each process reads the data itself, and does not see what was "
+            "changed in memory; "
             "expected what load_domains gave, as it was"
         )
     if torch.cuda.is_available() and processes > torch.cuda.device_count():
         raise InputError(
-            f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at most as many"
+            f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at "
+            "most as many"
         )
     from ganlib.runs.checkpoint import describe_checkpoint  # which imports this module
 
@@ -150,7 +153,10 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
         )
         raise InputError(
             told
-            or f"{processes} processes: one of them was lost ({raised[:200]}); {describe_checkpoint(folder)}"
+            or (
+                f"{processes} processes: one of them was lost ({raised[:200]}); "
+                f"{describe_checkpoint(folder)}"
+            )
         )
 
 

@@ -45,7 +45,8 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         )
     if data.loaded is None or data.changed:
         raise InputError(
-            f"data {data.name}: each worker reads the data itself, and does not see what was changed in memory; "
+            f"data {data.name}: each worker reads the data itself, and does not see what was "
+            "changed in memory; "
             "expected what load_domains gave, as it was"
         )
     runs = expand(runs, "runs").resolve()
@@ -117,7 +118,8 @@ def train_alone(cfg, loaded, fingerprint, runs, inception, workers):
     )
     if data.fingerprint != fingerprint:
         raise InputError(
-            f"data {loaded['data']}: this worker finds other images there; expected the same files on every machine"
+            f"data {loaded['data']}: this worker finds other images there; expected the same "
+            "files on every machine"
         )
     place, host = find_place()
     if torch.cuda.is_available():
@@ -190,7 +192,8 @@ def connect(scheduler):
         return Client(scheduler, timeout=20)
     except (OSError, ValueError) as error:
         raise InputError(
-            f'scheduler {scheduler!r}: no answer ({" ".join(str(error).split())[:100]}); expected "local" or an address such as '
+            f"scheduler {scheduler!r}: no answer ({' '.join(str(error).split())[:100]}); expected "
+            '"local" or an address such as '
             "tcp://HOST:8786"
         ) from None
 

@@ -3,7 +3,7 @@
     python -m ganlib.report quick                    reports/quick.yaml -> reports/quick/report.html
     python -m ganlib.report full                     the study's sizes; made for a GPU
     python -m ganlib.report my.yaml -p steps 500     your own settings, one parameter changed
-    python -m ganlib.report quick --resume           only what is missing or changed since, or failed
+    python -m ganlib.report quick --resume           only what is missing, changed or failed
 
 Beside the page lie the executed notebooks and steps.json: what each was made from, by which
 --resume knows."""

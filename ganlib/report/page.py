@@ -27,8 +27,10 @@ CELLS = """{% extends "classic/base.html.j2" %}
 {% block in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}"""
 
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">{marks}
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
+ style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">{marks}
 <title>{title}</title><style>{css}</style></head>
 <body><nav><h2>Contents</h2><ol>{contents}</ol></nav><main>{sections}</main></body></html>
 """
@@ -167,7 +169,10 @@ def colophon(entries):
         ),
         "versions": f"Python {platform.python_version()}, "
         + ", ".join(f"{p} {version(p)}" for p in packages),
-        "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {minutes:.1f} minutes of notebooks",
+        "rendered": (
+            f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, after {minutes:.1f} minutes of "
+            "notebooks"
+        ),
     }
     tables = [
         pd.DataFrame(trainings).dropna(axis=1, how="all").to_html(index=False, border=0)
@@ -186,7 +191,9 @@ def colophon(entries):
         ).to_html(index=False, border=0),
     ]
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
-    return f"<h1>Colophon</h1><dl>{listed}</dl><h3>Trainings</h3>{tables[0]}<h3>Notebooks</h3>{tables[1]}"
+    trainings = f"<h3>Trainings</h3>{tables[0]}"
+    notebooks = f"<h3>Notebooks</h3>{tables[1]}"
+    return f"<h1>Colophon</h1><dl>{listed}</dl>{trainings}{notebooks}"
 
 
 def read_metrics(folder):

@@ -82,7 +82,8 @@ def run(entries, out, title, resume, asked):
             if stop and is_whole_page(report):
                 page = out / "report-incomplete.html"
             told = (
-                f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; --resume runs the rest"
+                f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; "
+                "--resume runs the rest"
                 if stop
                 else ""
             )
@@ -101,7 +102,8 @@ def run(entries, out, title, resume, asked):
             + "; --resume runs the rest, and trainings go on where they were",
         )
     print(
-        f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: {printable(report)}"
+        f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: "
+        f"{printable(report)}"
     )
     return failed
 
@@ -139,10 +141,10 @@ def take_step(entry, label, before, out, feed, steps, resume):
     kept, now = out / f"{entry['name']}.ipynb", inputs(entry, before)
     if resume:
         why = reason(steps.get(entry["name"]), now, kept)
-        print(
-            f"{label}  {'running' + (why != 'missing') * ' again' + ': ' + why if why else 'kept: nothing changed'}",
-            flush=True,
-        )
+        told = "kept: nothing changed"
+        if why:
+            told = f"running{'' if why == 'missing' else ' again'}: {why}"
+        print(f"{label}  {told}", flush=True)
         if not why:
             entry.update(
                 {key: steps[entry["name"]][key] for key in ("error", "seconds", "runs")},
@@ -228,7 +230,8 @@ def execute(entry, feed, label):
     if raised:
         entry.update(mark="failed", error=explain_failure(raised[0], entry["executed"]))
     print(
-        f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if raised else 'done'} in {entry['seconds']:.0f} s",
+        f"{chr(13) + chr(27) + '[K' if live else ''}{label}  {'FAILED' if raised else 'done'} in "
+        f"{entry['seconds']:.0f} s",
         flush=True,
     )
 
@@ -239,7 +242,10 @@ def explain_failure(error, path):
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         explain(error, error.filename or path.parents[1] / path.name)
     if isinstance(error, DeadKernelError):
-        return "DeadKernelError: the notebook's process was killed, as a system does that is short of memory"
+        return (
+            "DeadKernelError: the notebook's process was killed, as a system does that is short of "
+            "memory"
+        )
     name, text = (
         (error.ename, error.evalue)
         if hasattr(error, "ename")

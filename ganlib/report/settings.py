@@ -108,7 +108,8 @@ def plan(path, overrides):
         # None that lies elsewhere: what it holds is executed
         if item.get("notebook") not in known:
             raise InputError(
-                f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are {', '.join(known)}"
+                f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are "
+                f"{', '.join(known)}"
             )
         notebook = NOTEBOOKS / f"{item['notebook']}.ipynb"
         check_value("title", item.get("title") or "", "")
@@ -137,7 +138,8 @@ def plan(path, overrides):
         refuse_unknown(source, given, known, "no notebook has this parameter")
     if own := [name for name in overrides if any(name in entry["own"] for entry in entries)]:
         raise InputError(
-            f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that file"
+            f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that "
+            "file"
         )
     for entry in entries:
         refuse_unknown(
@@ -177,6 +179,7 @@ def default_parameters(notebook):
     # Papermill and nbformat raise nearly anything for a file that is no notebook
     except Exception as error:
         raise InputError(
-            f"{notebook.name}: its parameters cannot be read ({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
+            f"{notebook.name}: its parameters cannot be read "
+            f"({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
             "cell tagged `parameters` sets each to a plain value"
         ) from None

@@ -76,7 +76,10 @@ def save_failure(folder, error, batch, cfg, state):
     where: its batch and the state, of a training step that before it (guard saw to that; running
     means and rates have gone on)."""
     path = Path(folder) / f"failed-step-{error.step:09}.pt"
-    told = f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are in {path} (checkpoint.read_state)"
+    told = (
+        f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are "
+        f"in {path} (checkpoint.read_state)"
+    )
     try:
         if rank() == 0:
             write_state(
@@ -101,7 +104,8 @@ def check_finite(weights, step):
     for name, state in weights.items():
         if not all(value.isfinite().all() for value in state.values()):
             raise FloatingPointError(
-                f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, or precision float32"
+                f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, "
+                "or precision float32"
             )
 
 
@@ -160,12 +164,14 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
             break
         except Damaged as error:
             say(
-                f"warning: {path}: {error}{'; the one before it is tried' if path != found[-1] else ''}"
+                f"warning: {path}: "
+                f"{error}{'; the one before it is tried' if path != found[-1] else ''}"
             )
     else:
         if found:
             raise InputError(
-                f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put back what was damaged ({LOG} belongs "
+                f"{found[0]}: of this run no checkpoint is left that is whole and has its log; "
+                f"put back what was damaged ({LOG} belongs "
                 f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start"
             )
         return 0, None, 0
@@ -195,7 +201,8 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
             torch.cuda.set_rng_state(kept["rng_cuda"].cpu())
     except Exception as error:  # torch raises nearly anything
         raise InputError(
-            f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete it to train from the start"
+            f"{path}: not a checkpoint of this run ({' '.join(str(error).split())[:100]}); delete "
+            "it to train from the start"
         ) from None
     say(f"going on from step {kept['step']} of {cfg.steps}, by {path.name}")
     return kept["step"], kept["tally"], kept["log"]["bytes"]

@@ -39,7 +39,8 @@ def reopen(folder, data, inception=None, device=None):
         datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime),
     )
     print(
-        f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew set resume to False",
+        f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew "
+        "set resume to False",
         flush=True,
     )
     old = [
@@ -93,7 +94,8 @@ def load_run(folder, device=None):
     cfg = load_config(folder)
     if lost := find_missing(folder):
         raise InputError(
-            f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or has lost it; train it again"
+            f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or "
+            "has lost it; train it again"
         )
     loaded = []
     for name in FILES:
@@ -104,7 +106,8 @@ def load_run(folder, device=None):
         # Torch and safetensors raise nearly anything for a file that is damaged
         except Exception as error:
             raise InputError(
-                f"{folder / name}: not the weights of this run ({printable(' '.join(str(error).split()))[:100]}); train it again"
+                f"{folder / name}: not the weights of this run "
+                f"({printable(' '.join(str(error).split()))[:100]}); train it again"
             ) from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
     try:
@@ -129,7 +132,8 @@ def score_run(run, data, inception=None):
     config = read_json(run.folder / "config.json")
     if config.get("data_fingerprint") != data.fingerprint:
         raise InputError(
-            f"run folder {run.folder}: trained on other images than {data.name}; score it on those it was trained on"
+            f"run folder {run.folder}: trained on other images than {data.name}; score it on "
+            "those it was trained on"
         )
     judge = Judge(data, "test", inception, SCORED, device=next(run.nets.g_ab.parameters()).device)
     protocols = json.loads(json.dumps(judge.protocols()))

@@ -32,7 +32,8 @@ def show_difference(name, theirs, mine):
     are the same."""
     theirs, mine = ADDED | theirs, ADDED | mine
     changed = [
-        f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, {str(mine.get(key))[:8]} now)"
+        f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, "
+        f"{str(mine.get(key))[:8]} now)"
         if key == "data_fingerprint"
         else f"{printable(key)[:100]} {shown(theirs.get(key))} there, {shown(mine.get(key))} now"
         for key in sorted(mine.keys() | theirs.keys())
@@ -40,7 +41,8 @@ def show_difference(name, theirs, mine):
     ]
     if changed:
         raise InputError(
-            f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete that one"
+            f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete "
+            "that one"
         )
 
 

@@ -20,7 +20,8 @@ def read_job(path):
         for name in ("train", "data")
     ):
         raise InputError(
-            f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such as image_size"
+            f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such "
+            "as image_size"
         )
     defaults = {
         "train": {},

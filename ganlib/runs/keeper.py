@@ -35,7 +35,8 @@ def note_machine(tally, step, device, precision, accumulate):
         tally["otherwise"] = [*tally["otherwise"], f"step {step}: {'; '.join(changes)}"]
         if rank() == 0:
             print(
-                f"warning: {tally['otherwise'][-1]}: this rounds otherwise, so the run is not to the last bit the one that was "
+                f"warning: {tally['otherwise'][-1]}: this rounds otherwise, so the run is not to "
+                "the last bit the one that was "
                 "never interrupted"
             )
     tally["machine"] = now

@@ -67,7 +67,8 @@ def show_grid(rows, labels, width=8.0):
         check_images(row, f"row {i + 1}")
         if row.shape[2:] != pictures[0].shape[2:]:
             raise InputError(
-                f"row {i + 1} of shape {tuple(row.shape)}: expected pictures of one size, as in the first row"
+                f"row {i + 1} of shape {tuple(row.shape)}: expected pictures of one size, as in "
+                "the first row"
             )
     pictures = [to_float(row) for row in pictures]
     n, (h, w) = max(len(row) for row in pictures), pictures[0].shape[-2:]

@@ -56,7 +56,8 @@ def explain(error, path, needed=None):
             ["the limit is that of a single file, ulimit -f"] if error.errno == errno.EFBIG else []
         )
         raise InputError(
-            f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; free some space and run again"
+            f"{path}: no space left to write it{' (' + ', '.join(facts) + ')' if facts else ''}; "
+            "free some space and run again"
         ) from None
     if error.errno in (
         errno.EACCES,
@@ -68,7 +69,8 @@ def explain(error, path, needed=None):
         errno.ENAMETOOLONG,
     ):
         raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another folder (--out of a report), or set GANLIB_HOME to one for runs and cache"
+            f"{path}: cannot be written ({error.strerror}); choose another folder (--out of a "
+            "report), or set GANLIB_HOME to one for runs and cache"
         ) from None
     raise error
 
@@ -138,7 +140,8 @@ def locked(path, what):
         file.close()
     if file.closed:
         print(
-            f"warning: {path}: no lock is to be had on this file system; see to it that nobody else works there"
+            f"warning: {path}: no lock is to be had on this file system; see to it that nobody "
+            "else works there"
         )
         yield
         return
@@ -146,7 +149,8 @@ def locked(path, what):
         with suppress(OSError):  # on a full disk the holder has no name
             file.truncate(0)
             file.write(
-                f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M}"
+                f"process {os.getpid()} on {socket.gethostname()}, since "
+                f"{datetime.now():%Y-%m-%d %H:%M}"
             )
             file.flush()
         yield

@@ -96,7 +96,8 @@ def take_value(name, value, like):
         )
         if not isinstance(value, str):
             raise InputError(
-                f"{name} {shown(value)}: expected a text; put it in quotes, or give it to papermill by -r instead of -p"
+                f"{name} {shown(value)}: expected a text; put it in quotes, or give it to "
+                "papermill by -r instead of -p"
             )
     if isinstance(like, list):
         return take_list(name, value, like)
@@ -128,7 +129,8 @@ def take_size(value):
         except InputError:
             pass  # told below
     raise InputError(
-        f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for instance [48, 64]"
+        f"image_size {shown(value)}: expected one whole number of pixels, or height and width, "
+        "for instance [48, 64]"
     )
 
 
