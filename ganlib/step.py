@@ -10,7 +10,7 @@ from ganlib.losses import gan_loss, l1, weighed
 from ganlib.models.build import set_trainable
 
 
-def reference_step(nets, opts, pools, real_a, real_b, cfg):
+def plain_step(nets, opts, pools, real_a, real_b, cfg):
     """One update of the generators, then of the discriminators (Zhu et al. 2017, section 4);
     returns the losses."""
     g_ab, g_ba, d_a, d_b = nets
@@ -29,7 +29,7 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     )
     opts[0].zero_grad()
     g.backward()
-    grad_g = size_of_gradient(g_ab, g_ba)
+    grad_g = gradient_size(g_ab, g_ba)
     opts[0].step()
 
     set_trainable((d_a, d_b), True)
@@ -39,7 +39,7 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     loss_a, loss_b = (d_a_real + d_a_fake) / 2, (d_b_real + d_b_fake) / 2
     opts[1].zero_grad()
     (loss_a + loss_b).backward()
-    grad_d = size_of_gradient(d_a, d_b)
+    grad_d = gradient_size(d_a, d_b)
     opts[1].step()
     losses = {
         "g": g,
@@ -58,7 +58,7 @@ def reference_step(nets, opts, pools, real_a, real_b, cfg):
     }
 
 
-def size_of_gradient(*nets):
+def gradient_size(*nets):
     """The length of the gradient of all weights as one vector."""
     return torch.cat(
         [p.grad.flatten() for net in nets for p in net.parameters() if p.grad is not None]

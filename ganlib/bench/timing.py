@@ -28,7 +28,7 @@ from ganlib.optim import build_optimizers
 from ganlib.pool import ImagePool, PlainPool
 from ganlib.runs.log import LOSSES
 from ganlib.show.progress import Progress
-from ganlib.step import reference_step
+from ganlib.step import plain_step
 
 GROWTH = {"batch_size": (1, 2, 4, 8, 16), "image_size": (32, 64, 96, 128), "ngf": (8, 16, 32, 64)}
 
@@ -85,7 +85,7 @@ def make_plain(cfg, device, tf32):
 
     def call():
         with allow_tf32(tf32):
-            return reference_step(nets, opts, pools, *batch, cfg)
+            return plain_step(nets, opts, pools, *batch, cfg)
 
     return call
 
@@ -410,7 +410,7 @@ def learn(cfg, images, device, steps, every=50):
             real_a, real_b = next(batches)
             told = {"ganlib": train_step(fast, opts, pools, real_a, real_b, cfg, amp)}
             with allow_tf32(False):
-                told["reference"] = reference_step(
+                told["reference"] = plain_step(
                     plain, plain_opts, plain_pools, real_a, real_b, cfg
                 )
             for schedule in (*schedules, *plain_schedules):

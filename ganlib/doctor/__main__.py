@@ -1,7 +1,7 @@
 """Look at a data set before training: python -m ganlib.doctor DATA
 
     python -m ganlib.doctor faces.zip                  what is wrong, and how to mend it
-    python -m ganlib.doctor faces.zip --out FOLDER     also doctor.json, and a picture for each finding
+    python -m ganlib.doctor faces.zip --out FOLDER     also doctor.json, a picture for each finding
     python -m ganlib.doctor faces.zip --json           JSON on standard output, for scripts
 
 DATA is what the notebooks' parameter `data` takes: builtin, a folder, a zip or hf:OWNER/NAME.
