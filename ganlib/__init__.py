@@ -21,8 +21,9 @@ PARENT = os.getppid()
 
 from ganlib.errors import InputError
 from ganlib.system.files import ROOT
-from ganlib.system.surroundings import replace_unwritable
+from ganlib.system.surroundings import replace_unwritable, wait_briefly
 
+wait_briefly()
 replace_unwritable()
 
 __all__ = ["ROOT", "InputError"]

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from test_report import started_on_bench
 
 from ganlib import ROOT
 from ganlib.system import surroundings as system_surroundings
+from ganlib.system.files import NOTEBOOKS
 
 DRAW = """import os
 os.environ["MPLBACKEND"] = "TkAgg"    # as kernels have it that a report does not start
@@ -69,7 +71,7 @@ def test_make_starts_the_own_kernel_too(target, tmp_path):
     (tmp_path / "see.mk").write_text(f"include Makefile\nsee-{target}: ; @echo $$JUPYTER_PATH\n", encoding="utf-8")
     said = subprocess.run(["make", "-s", "-f", tmp_path / "see.mk", f"see-{target}"], cwd=ROOT, capture_output=True, encoding="utf-8",
                           env=os.environ | {"JUPYTER_PATH": "/other"}).stdout
-    assert said.strip().split(os.pathsep) == [str(ROOT / "ganlib/jupyter"), "/other"]
+    assert said.strip().split(os.pathsep) == [str(ROOT / "ganlib/lab"), "/other"]
 
 
 def test_only_folders_that_cannot_be_written_are_replaced(tmp_path, monkeypatch):
@@ -95,3 +97,43 @@ def test_spare_folder_is_one_that_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr("ganlib.system.surroundings.CACHE", system_surroundings.Path(NOWHERE))
     assert os.access(system_surroundings.spare_folder.__wrapped__(), os.W_OK)
     assert not system_surroundings.is_writable("~") and not system_surroundings.is_writable("")     # a home that nobody knows
+
+
+SPIN = "import os, ganlib; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+
+
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_waiting_threads_sleep_soon_unless_the_user_has_said_otherwise(given, expected):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    env = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", SPIN]
+    done = subprocess.run(command, env=env | given, capture_output=True, text=True)
+    assert done.stdout.strip() == expected, done.stderr
+
+
+def test_torch_is_told_how_to_wait_before_it_is_loaded():
+    """libgomp reads its settings once, as it is loaded, and shows them if it is asked to."""
+    modules = "import sys, ganlib; assert 'torch' not in sys.modules; import torch"
+    env = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    env |= {"OMP_DISPLAY_ENV": "verbose"}
+    done = subprocess.run([sys.executable, "-c", modules], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    assert set(said) == {"1000"} or sys.platform != "linux", done.stderr
+
+
+def test_kernels_and_workers_wait_as_this_process_does():
+    """What is started from here has it from the environment; a kernel also where nothing of
+    ganlib started it, since the notebooks import ganlib first."""
+    assert os.environ["GOMP_SPINCOUNT"]
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        first = next(cell.source for cell in cells if "import" in cell.source)
+        assert first.startswith("from ganlib"), path.name

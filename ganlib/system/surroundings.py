@@ -11,6 +11,16 @@ from pathlib import Path
 from ganlib.system.files import CACHE
 
 JUPYTER = Path(__file__).parents[1] / "lab"  # its kernel python3 is the Python that starts it
+SPINS = "1000"  # how often a thread looks for work before it sleeps
+
+
+def wait_briefly():
+    """Let the threads of torch that wait for each other sleep soon, in this process and in those
+    that it starts. They would keep a core busy that another process needs: beside other work a
+    training then takes six to ten times as long. Before torch is loaded, which reads this once.
+    What the user has set stays."""
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def replace_unwritable():
