@@ -1,0 +1,97 @@
+"""A training that can be watched in a notebook: the losses so far and the same faces, in one
+picture that is drawn anew in its place."""
+
+import base64
+import io
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ganlib.errors import InputError
+from ganlib.show.progress import FEED, in_kernel
+from ganlib.show.strip import MOMENTS, PART, STRIP, Strip, load_strip
+
+WAIT = 2.0  # seconds between two pictures, at least
+SHARE = 20  # drawing takes one part in so many of the time, at most
+OUTPUT = [None, None]  # the number of the cell that a picture was drawn in last, and its output
+
+
+class LiveTraining:
+    """What a training shows while it runs. Its faces are kept in the run's folder wherever it
+    runs (see Strip); the picture is drawn in a notebook only, where nobody else tells how far it
+    is: in a terminal, and for a report, the line of Progress is all.
+
+    pair: images of both domains, of which the first are the faces. Of many epochs (epoch_steps
+    each) only some are kept: MOMENTS at most, of which the start and the end are two."""
+
+    def __init__(self, folder, pair, steps, epoch_steps):
+        self.folder, self.steps = Path(folder), steps
+        self.every = epoch_steps * -(-steps // (epoch_steps * (MOMENTS - 1)))
+        self.strip, self.newest, self.validations = Strip.of(pair), None, {}
+        self.drawn, self.cost = time.perf_counter(), 0.0
+        self.watched = in_kernel() and not os.environ.get(FEED)
+
+    def resume(self, begun):
+        """Take up the faces that were kept up to this step, of a training that goes on from it."""
+        with suppress(InputError):  # of a damaged file the faces are lost, and no more
+            before = load_strip(self.folder, PART)
+            if before and before.real.equal(self.strip.real):
+                self.strip = before.until(begun)
+
+    def due(self):
+        """Whether the picture is so old that the curves should be drawn anew."""
+        age = time.perf_counter() - self.drawn
+        return self.watched and age > max(WAIT, SHARE * self.cost)
+
+    def show(self, step, history, fakes=None):
+        """Show where the training stands after a step. history: a table of the losses so far
+        (columns split, step, and their names). fakes: (fake_b, fake_a), which begin with the
+        translations of the faces, where there are new ones; those of some steps are kept on
+        disk."""
+        if fakes is not None:
+            self.newest = step, fakes
+            if step % self.every == 0 or step in (0, self.steps):
+                self.strip.add(step, fakes)
+                self.strip.save(self.folder / PART)
+        if self.watched:
+            self.draw(step, history)
+
+    def draw(self, step, history):
+        """Draw the picture, in the place of the one before."""
+        from ganlib.show.training import draw_training  # takes long to import
+
+        began = time.perf_counter()
+        for row in history[history.split == "val"].to_dict("records"):
+            self.validations[row["step"]] = row
+        strip = self.strip
+        if self.newest and self.newest[0] not in strip.steps:
+            strip = Strip(strip.real, strip.n_a, strip.steps, strip.fakes)
+            strip.add(*self.newest)
+        figure = draw_training(history, list(self.validations.values()), strip, self.steps)
+        content = io.BytesIO()
+        figure.savefig(content, format="jpeg", dpi=100, pil_kwargs={"quality": 80})
+        self.put({"image/jpeg": base64.b64encode(content.getvalue()).decode()})
+        self.drawn = time.perf_counter()
+        self.cost = self.drawn - began
+
+    def put(self, picture):
+        """Fill the one output of the cell that runs with a picture, or with nothing."""
+        from IPython import get_ipython
+        from IPython.display import display
+
+        cell = get_ipython().execution_count
+        if OUTPUT[0] != cell:
+            # empty, as nbval compares what an output is at first
+            OUTPUT[:] = cell, display({}, raw=True, display_id=True)
+        OUTPUT[1].update(picture, raw=True)
+
+    def finish(self):
+        """Let the faces of this training be those of the run in its folder, which is finished."""
+        self.strip.save(self.folder / STRIP)
+        (self.folder / PART).unlink(missing_ok=True)
+
+    def close(self):
+        """Take the picture away: what is left to be seen of a run is drawn from its folder."""
+        if self.watched:
+            self.put({})
