@@ -210,12 +210,12 @@ def phases(cfg, device, steps):
 def measure_peak(device, steps=5):
     """What the machine can do: {"float32": FLOP/s of a large matrix product, "tf32" (GPU),
     "bfloat16", "copy": bytes/s read and written}."""
-    n = 8192 if device.type == "cuda" else 1536
     big = torch.empty(2**28 if device.type == "cuda" else 2**25, device=device)
-    calls = {}
+    calls, sizes = {}, {}
     for name, dtype in [("float32", torch.float32), ("bfloat16", torch.bfloat16)] + [
         ("tf32", torch.float32)
     ] * (device.type == "cuda"):
+        n = sizes[name] = choose_size(device, dtype)
         a, b = (
             torch.randn(n, n, device=device, dtype=dtype),
             torch.randn(n, n, device=device, dtype=dtype),
@@ -224,9 +224,21 @@ def measure_peak(device, steps=5):
     calls["copy"] = partial(torch.empty_like(big).copy_, big)
     best = {name: min(seconds) for name, seconds in take_turns(calls, device, steps, 2).items()}
     return {
-        name: (2 * big.nbytes if name == "copy" else 2 * n**3) / seconds
+        name: (2 * big.nbytes if name == "copy" else 2 * sizes[name] ** 3) / seconds
         for name, seconds in best.items()
     }
+
+
+def choose_size(device, dtype):
+    """The side of matrices whose product shows what a device can do. A processor that has no
+    bfloat16 takes eight seconds for 1536 of them, and shows the same at 384."""
+    if device.type == "cuda":
+        return 8192
+    small = torch.ones(384, 384, dtype=dtype)
+    product(small, small, False)
+    begun = time.perf_counter()
+    product(small, small, False)
+    return 384 if time.perf_counter() - begun > 0.05 else 1536
 
 
 def product(a, b, tf32):
