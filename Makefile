@@ -1,6 +1,6 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
-# make test     every test, the notebooks among them
+# make test     every test, the notebooks among them, on all cores
 # make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
 # make notebooks   execute the notebooks in place on their defaults, as they are committed, with every run trained anew
@@ -28,7 +28,8 @@ compare: $(VENV)/installed
 
 test: export PYTHONUTF8 := 1
 test: $(VENV)/installed
-	@$(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+	@$(RUN) pytest -n auto --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
+	  tests notebooks
 
 faults: $(VENV)/installed
 	@$(VENV)/bin/python tests/faults.py
@@ -36,6 +37,8 @@ faults: $(VENV)/installed
 lab: $(VENV)/installed
 	@$(RUN) ganlib.lab $(ARGS)
 
+# With one thread, as the tests run them: the numbers that they print are the same on any number of cores.
+notebooks: export OMP_NUM_THREADS := 1
 notebooks: $(VENV)/installed
 	@home=$$(mktemp -d) && GANLIB_HOME=$$home $(RUN) nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb; \
 	status=$$?; rm -rf "$$home"; exit $$status

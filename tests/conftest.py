@@ -4,14 +4,25 @@ import math
 import os
 import signal
 import tempfile
+from functools import cache
+from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as a job in the background has it, and would hand it down
     signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("MAKEFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON"):   # of the make that runs the tests, and not for those that they run
     os.environ.pop(name, None)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
+# Likewise: a worker of pytest-xdist for each core, and sums that come out the same on any number.
+os.environ["OMP_NUM_THREADS"] = "1"
 FRESH = tempfile.TemporaryDirectory(prefix="ganlib-")
+CACHE = Path(FRESH.name) / "cache"
+if "PYTEST_XDIST_WORKER" in os.environ:  # all have the probes that one of them has trained
+    CACHE.symlink_to(Path(os.environ["GANLIB_HOME"]) / "cache")
+else:
+    CACHE.mkdir()
 os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
+
+import ganlib  # before torch, which reads once how its threads wait
 
 import pytest
 import torch
@@ -19,28 +30,96 @@ import torch
 from ganlib import loop
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
-from ganlib.evaluate import probe as evaluate_probe
 from ganlib.show import progress as show_progress
 from ganlib.system.surroundings import prefer_own_kernel
 
 prefer_own_kernel()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def two_threads():
-    torch.set_num_threads(2)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """As many workers as this process may use cores: what `-n auto` means."""
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Hand out single tests, and together only what shares what is made once (see shared_by).
+    pytest-xdist's own groups need an older pytest than 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return shared_by(nodeid)
+
+    config.option.loadscopereorder = False  # as collected
+    return Scheduler(config, log)
+
+
+def shared_by(nodeid):
+    """What a test shares with others, which run in the same worker, one after the other: the
+    kernel of its notebook, or its module, where that has fixtures of the module; else itself."""
+    path = nodeid.split("::")[0]
+    if path.endswith(".ipynb"):
+        return Path(path).stem
+    if "test_committed_numbers" in nodeid:
+        return nodeid.rpartition("[")[2].rstrip("]")
+    return path if has_fixtures_of_its_own(path) else nodeid
+
+
+@cache
+def has_fixtures_of_its_own(path):
+    return 'scope="module"' in (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+
+
+def pytest_collection_modifyitems(items):
+    """First what takes longest: notebooks, and behind them what looks at their outputs."""
+    def turn(item):
+        if item.path.suffix == ".ipynb":
+            return 0
+        return 1 if "test_committed_numbers" in item.name else 2
+    items.sort(key=turn)
+
+
+EXECUTED = {}       # {name of a notebook: {number of a cell: its outputs}}, of those that nbval has run
+
+
+class Outputs:
+    """Keeps what nbval's cells give. A plugin: hooks of this file see the tests of its folder alone."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        try:
+            return (yield)
+        finally:
+            if item.path.suffix == ".ipynb":
+                EXECUTED.setdefault(item.path.stem, {})[item.cell_num] = item.test_outputs
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Outputs())
+
+
+@pytest.fixture
+def executed():
+    """A function that gives the outputs of all code cells of a notebook, run on its defaults by
+    nbval; None where that has not been asked to."""
+    def outputs(name, n_cells):
+        found = EXECUTED.get(name, {})
+        return [found[i] for i in range(n_cells)] if len(found) == n_cells else None
+    return outputs
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Whatever the test before this one has left."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_line_a_minute():
     """However slow the machine, what a training says is the same."""
     show_progress.EVERY = loop.SLOW = math.inf
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory):
-    """Probes are trained for the tests, and do not come from an earlier day."""
-    evaluate_probe.CACHE = tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from jupyter_client.manager import start_new_kernel
 
 from ganlib import InputError, errors, fast_step, loop, losses
 from ganlib.data.domains import pair_batches
-from ganlib.evaluate import probe as evaluate_probe
 from ganlib.models import ema as models_ema
 from ganlib.runs import checkpoint as runs_checkpoint
 from ganlib.runs import finished as runs_finished
@@ -30,7 +29,7 @@ from ganlib.system import files as system_files
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def warm(faces, tmp_path_factory):
     """The probe is trained and everything imported before processes are forked from this one."""
     loop.fit(faults.small(steps=1), faces, tmp_path_factory.mktemp("warm"))
@@ -144,10 +143,8 @@ def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
     """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes the run."""
     (work / "cell.py").write_text(f"""
 from pathlib import Path
-from ganlib.evaluate import probe
 from ganlib.loop import fit
 import faults
-probe.CACHE = Path({str(evaluate_probe.CACHE)!r})
 folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), faults.load_faces()
 """)
     manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})

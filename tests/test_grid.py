@@ -49,9 +49,8 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(face
     assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
     assert "image_size (64, 64): the data was loaded at (32, 32)" in outcomes[3].error
     assert parallel_many_runs.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
-    torch.set_num_threads(1)        # as many as each of two workers has of two cores; the sums of more round otherwise
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # as in each of two workers
     one = parallel_many_runs.train_grid(cfgs, faces, tmp_path / "one")
-    torch.set_num_threads(2)
     assert [o.error for o in one] == [o.error for o in outcomes]
     for a, b in zip(parallel_many_runs.finished(one), parallel_many_runs.finished(outcomes)):
         assert a.folder.name == b.folder.name and a.history.equals(b.history) and a.metrics["scores"] == b.metrics["scores"]

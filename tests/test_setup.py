@@ -16,7 +16,7 @@ import yaml
 from ganlib import ROOT
 from ganlib.system.files import NOTEBOOKS, SETTINGS
 
-CALLED = {"PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython"}      # packages that are imported by another name
+CALLED = {"PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython", "xdist": "pytest-xdist"}  # packages that are imported by another name
 UNIMPORTED = {"jupyterlab", "ipykernel", "nbval"}                       # started by their commands
 
 
