@@ -1,5 +1,8 @@
 """Floating-point operations of a step: counted by torch, and by a formula."""
 
+from dataclasses import replace
+from functools import cache
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,6 +16,13 @@ def count_flops(cfg):
     """Floating-point operations, two for a multiply-add, of matrix products and convolutions:
     {"flops_per_image": one image through one generator, "flops_per_pair": a training step on one
     pair, forward and backward}. Counted, nothing computed."""
+    return dict(count_once(replace(cfg, seed=0, steps=1, epoch_steps=0, batch_size=1)))
+
+
+@cache
+def count_once(cfg):
+    """What count_flops returns. It takes seconds, and runs that differ in their seed have the
+    same."""
     meta = torch.device("meta")
     nets, pair = (
         build_nets(cfg, meta),
