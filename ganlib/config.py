@@ -1,9 +1,9 @@
-"""Every choice of a training run in one frozen dataclass, the two recipes, and the config file
-of a run folder."""
+"""Every choice of a training run in one frozen dataclass, the two recipes, and how a run is
+executed."""
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 from ganlib.errors import InputError, printable, shown
 
@@ -109,70 +109,87 @@ class TrainConfig:
 
     def __post_init__(self):
         for field in fields(self):
-            if field.default is not MISSING and field.name != "image_size":
-                check_value(field.name, getattr(self, field.name), field.default)
-        if len(self.image_size) != 2 or any(
-            type(side) is not int or not 1 <= side < MOST for side in self.image_size
-        ):
-            raise InputError(
-                f"image_size {shown(self.image_size)}: expected one whole number of pixels, or "
-                "height and width, for instance [48, 64]"
-            )
-        for name, choices in [
-            ("arch", ARCHS),
-            ("recipe", tuple(RECIPES)),
-            ("init", ("normal", "torch")),
-            ("precision", ("auto", "float32", "bfloat16")),
-        ]:
-            if getattr(self, name) not in choices:
-                raise InputError(
-                    f"{name} {shown(getattr(self, name))}: no such {name}; there are "
-                    f"{', '.join(choices)}"
-                )
-        for name in ("steps", "batch_size", "ngf", "ndf", "d_layers"):
-            if not 1 <= getattr(self, name) < MOST:
-                raise InputError(
-                    f"{name} {shown(getattr(self, name))}: expected 1 or more, and less than "
-                    f"{MOST:,}"
-                )
-        for name in (
-            "seed",
-            "epoch_steps",
-            "pool_size",
-            "lr_g",
-            "lr_d",
-            "lambda_cycle",
-            "lambda_idt",
-            "beta1",
-            "decay_from",
-            "ema",
-            "n_blocks",
-        ):
-            if not 0 <= getattr(self, name) < MOST:
-                raise InputError(
-                    f"{name} {shown(getattr(self, name))}: expected 0 or more, and less than "
-                    f"{MOST:,}"
-                )
-        for name in ("beta1", "decay_from", "ema"):
-            if getattr(self, name) > 1 or (name != "decay_from" and getattr(self, name) == 1):
-                raise InputError(f"{name} {getattr(self, name)}: expected a share between 0 and 1")
+            check_field(field.name, getattr(self, field.name), field.default)
         if self.arch != "cyclegan" and self.n_blocks != ADDED["n_blocks"]:
             raise InputError(
                 f"n_blocks {shown(self.n_blocks)}: only the generators of arch cyclegan have "
-                "residual blocks; "
-                f"leave n_blocks out for {self.arch}"
+                f"residual blocks; leave n_blocks out for {self.arch}"
             )
 
-    def name(self, fingerprint):
+    def name(self, fingerprint: str) -> str:
         """Folder name of a run: architecture, recipe, and a digest of every field (but those of
         ADDED that are as they were before there was a choice) and of the data's fingerprint."""
-        fields = {
-            name: value
-            for name, value in asdict(self).items()
-            if name not in ADDED or value != ADDED[name]
-        }
-        key = json.dumps(fields, sort_keys=True) + fingerprint
+        told = asdict(self)
+        for name, neutral in ADDED.items():
+            if told[name] == neutral:
+                del told[name]
+        key = json.dumps(told, sort_keys=True) + fingerprint
         return f"{self.arch}-{self.recipe}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is executed, which is no part of what it is: its digest does not know of it."""
+
+    device: str | None = None  # for instance "cuda:1"; None: the GPU if there is one, else the CPU
+    # How many processes train together on this machine, each with a GPU of its own if there are
+    # any. Each trains on its part of each batch.
+    processes: int = 1
+    # Pieces of a batch that are computed one after another: the same step in less memory.
+    accumulate: int = 1
+    # True: load what is in the folder where it is finished, which a line says, and score it anew
+    # where it was scored by another protocol; of a training that was interrupted go on from the
+    # newest whole checkpoint: the run is then the one that was never interrupted, to the last bit
+    # on a CPU with as many threads. Where it goes on with other threads, processes, accumulate,
+    # precision, processor or torch, that is said and kept in metrics.json (resumed_otherwise).
+    # False: train from the start. A finished run in the folder is replaced when this one is
+    # finished, an unfinished one at once.
+    resume: bool = True
+    # Seconds between two checkpoints; the first is written after the first step.
+    checkpoint_seconds: float = 60
+
+
+# What a field may be: one of some names ...
+CHOICES = {
+    "arch": ARCHS,
+    "recipe": tuple(RECIPES),
+    "init": ("normal", "torch"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
+# ... or a number, 0 or more but for these, ...
+LEAST = {"steps": 1, "batch_size": 1, "ngf": 1, "ndf": 1, "d_layers": 1}
+# ... and less than MOST; of these a share: the highest, and whether it may be reached.
+SHARES = {"beta1": (1, False), "decay_from": (1, True), "ema": (1, False)}
+
+
+def check_field(name, value, default) -> None:
+    """Raise InputError unless a value can be that of a field of TrainConfig."""
+    if name == "image_size":
+        check_size(value)
+        return
+    check_value(name, value, default)
+    if name in CHOICES and value not in CHOICES[name]:
+        known = ", ".join(CHOICES[name])
+        raise InputError(f"{name} {shown(value)}: no such {name}; there are {known}")
+    if type(default) in (int, float):
+        least = LEAST.get(name, 0)
+        if not least <= value < MOST:
+            told = f"{name} {shown(value)}: expected {least} or more, and less than {MOST:,}"
+            raise InputError(told)
+    if name in SHARES:
+        most, reached = SHARES[name]
+        if value > most or (value == most and not reached):
+            raise InputError(f"{name} {value}: expected a share between 0 and 1")
+
+
+def check_size(size) -> None:
+    """Raise InputError unless this is (height, width) in pixels."""
+    sides = [type(side) is int and 1 <= side < MOST for side in size]
+    if len(sides) != 2 or not all(sides):
+        raise InputError(
+            f"image_size {shown(size)}: expected one whole number of pixels, or height and width, "
+            "for instance [48, 64]"
+        )
 
 
 def check_value(name, value, like):

@@ -1,75 +1,46 @@
-"""Training: the loop with a validation each epoch, and a test pass."""
+"""Training: a step after another, a validation each epoch, and a test pass."""
 
-import math
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 
-from ganlib.bench.memory import count_memory
-from ganlib.config import check_pieces
-from ganlib.data.domains import Pair, check_domains, fixed_batches, pair_batches, to_float
+from ganlib.config import Execution, TrainConfig, check_pieces
+from ganlib.data.domains import Domains, Pair, check_domains, pair_batches, to_float
 from ganlib.device import default_device, lay_out, out_of_memory, precision_context
-from ganlib.errors import InputError, NotFinite
-from ganlib.evaluate.health import warn
+from ganlib.errors import InputError
 from ganlib.evaluate.judge import Judge
-from ganlib.evaluate.losses import evaluate
+from ganlib.evaluate.losses import mean_losses
 from ganlib.evaluate.translate import generate
-from ganlib.fast_step import CapturedStep, train_step
+from ganlib.fast_step import CapturedStep, Passes, train_step
 from ganlib.losses import discriminator_losses, generator_losses
-from ganlib.models.build import build_nets
+from ganlib.models.build import Nets, build_nets
 from ganlib.models.ema import build_ema, update_ema
 from ganlib.optim import build_optimizers
 from ganlib.parallel.ddp import share
 from ganlib.parallel.launch import launch
-from ganlib.parallel.ranks import agree, any_of, rank, world_size
+from ganlib.parallel.ranks import rank, world_size
 from ganlib.pool import ImagePool
 from ganlib.runs.best import Best
-from ganlib.runs.checkpoint import (
-    State,
-    describe_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-    save_failure,
-)
-from ganlib.runs.finished import load_run, reopen, score_run
+from ganlib.runs.checkpoint import State
+from ganlib.runs.finished import Run, load_run, reopen, score_run
 from ganlib.runs.folder import claim_run_folder, clear, find_missing, is_begun_anew, is_finished
-from ganlib.runs.keeper import finish, lap, note_machine
-from ganlib.runs.log import Log
-from ganlib.runs.signals import Stop
-from ganlib.show.progress import Progress
+from ganlib.runs.keeper import LOSS_PAIRS, Keeper
 from ganlib.system.files import RUNS, expand, locked
 
-LOG_EVERY = 10  # steps between two fetches of the losses from a GPU; on a CPU each is looked at
-SLOW = 3  # seconds after which a step is shown at once
 VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
-# Of them, those whose losses it takes: a loss costs eight times what a translation does
-LOSS_PAIRS = 16
-
-
-def validate(nets, emas, judge, cfg, amp):
-    """Losses on the first LOSS_PAIRS of the judge's pairs, and what it says of the fakes of all,
-    by the generators' running means."""
-    with amp:
-        fake_b, fake_a = [
-            generate(ema.module, to_float(side)) for ema, side in zip(emas, judge.pair)
-        ]
-    return evaluate(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
 
 
 def fit(
-    cfg,
-    data,
-    folder,
-    device=None,
+    cfg: TrainConfig,
+    data: Domains,
+    folder: Path | str,
+    how: Execution = Execution(),
     inception=None,
-    resume=True,
-    processes=1,
-    accumulate=1,
-    checkpoint_seconds=60,
-):
-    """Train cfg on data (a Domains) and leave a run in folder: see runs for its files.
+) -> Run | None:
+    """Train cfg on data and leave a run in folder: see runs.finished for its files.
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of
     the generators' running means; the means with the lowest KID so far are kept. Then tests and
@@ -78,210 +49,159 @@ def fit(
     (torch.get_num_threads(); another number of them adds up in another order, which rounds
     otherwise, and metrics.json has it).
 
-    resume: load what is in the folder where it is finished, which a line says, and score it anew
-    where it was scored by another protocol; of a training that was interrupted go on from the
-    newest whole checkpoint, if there is one: the run is then the one that was never interrupted, to
-    the last bit on a CPU with as many threads. Where it goes on with another number of threads or
-    processes, another accumulate, precision, processor or torch, that is said and kept in
-    metrics.json (resumed_otherwise). False: train from the start; a finished run in the folder is
-    replaced when this one is finished, an unfinished one at once. Checkpoints are written after the
-    first step and then checkpoint_seconds apart, and when Ctrl-C, Jupyter's stop button or SIGTERM
-    end the training, which they do after the step under way. accumulate: pieces of a batch that are
-    computed one after another, the same step in less memory. processes: how many train together on
-    this machine, each with a GPU of its own if there are any. Where torchrun started several, each
-    calls fit and trains on its part of each batch; the first one writes.
+    how: on which device, in how many pieces, whether to go on from what is there (see Execution).
+    Ctrl-C, Jupyter's stop button and SIGTERM end the training after the step under way, with a
+    checkpoint. Where torchrun started several processes, each calls fit and trains on its part of
+    each batch; the first one writes.
 
     Raises InputError for a folder of another config or data set, one that another process trains
     in, images of another size than the config's, a size that the networks cannot take, a batch
     that cannot be split, too little memory, and a disk that is full; NotFinite (a
     FloatingPointError) where a loss or gradient is not finite, with the batch and the state in a
-    file. Returns the Run (None in a process that does not write)."""
-    device, data = torch.device(device) if device else default_device(), data.settled()
+    file. Returns the Run (None in a process that does not write).
+    """
+    started = time.perf_counter()
+    data = data.settled()
     folder = expand(folder, "run folder")
-    check_fit(cfg, data, accumulate, processes * world_size())
-    if resume and is_finished(folder) and not is_begun_anew(folder):
+    device = torch.device(how.device) if how.device else default_device()
+    check_fit(cfg, data, how, device)
+    if how.resume and is_finished(folder) and not is_begun_anew(folder):
         claim_run_folder(folder, cfg, data.fingerprint)  # raises if it is another one's
         return reopen(folder, data, inception, device) if rank() == 0 else None
-    if processes > 1:
-        if device.type != default_device().type:
-            raise InputError(
-                f"device {device}: {processes} processes train on {default_device().type}; leave "
-                "device out"
-            )
-        launch(cfg, data, folder, processes, accumulate, resume)
+    if how.processes > 1:
+        launch(cfg, data, folder, how)
         return score_run(load_run(folder, device), data, inception)
-    started = time.perf_counter()
     torch.manual_seed(cfg.seed)
-    with out_of_memory(cfg, accumulate, world_size()):
-        nets = lay_out(build_nets(cfg, device), device)
-        # Refuses a size now, not after the first epoch
-        evaluate(
-            nets,
-            Pair(data.val.a[:1], data.val.b[:1]),
-            cfg,
-            precision_context(cfg.precision, device)[0],
-        )
-    with locked(folder / ".lock", f"run folder {folder}") if rank() == 0 else nullcontext():
-        if rank() == 0:
-            claim_run_folder(folder, cfg, data.fingerprint)
-            if (lost := find_missing(folder)) and "metrics.json" not in lost:
-                print(
-                    f"warning: run folder {folder}: the run in it was finished, but "
-                    f"{' and '.join(lost)} cannot be found; it is trained again"
-                )
-            clear(folder, checkpoints=not resume)
-        train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started)
+    nets = build_checked_nets(cfg, data, how, device)
+    with held(folder, cfg, data, how):
+        judge = Judge(data, "val", limit=VAL_PAIRS, device=device) if rank() == 0 else None
+        keeper = Keeper(folder, cfg, data, how, judge, started)
+        train(cfg, data, build_state(nets, cfg), keeper, how)
     return score_run(load_run(folder, device), data, inception) if rank() == 0 else None
 
 
-def train(cfg, data, folder, device, nets, resume, accumulate, checkpoint_seconds, started):
-    """What fit does while it holds the folder."""
+def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Execution) -> None:
+    """Every step of a run that is still to do; the keeper writes what comes of them."""
+    nets, emas, _, schedules, pools, _ = state
+    device = next(nets.g_ab.parameters()).device
     amp, precision = precision_context(cfg.precision, device)
-    judge = Judge(data, "val", limit=VAL_PAIRS, device=device) if rank() == 0 else None
-    emas = [build_ema(net) for net in nets[:2]]
-    opts, schedules = build_optimizers(nets, cfg)
-    pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
-    state = State(nets, emas, opts, schedules, pools, Best())
-    tally = {
-        "seconds": 0.0,
-        "checks": 0.0,
-        "checkpoints": 0.0,
-        "wall": 0.0,
-        "memory": [],
-        "warnings": {},
-        "resumed": [],
-        "otherwise": [],
-    }
-    begun, known, length = (
-        load_checkpoint(folder, device, cfg, data.fingerprint, state) if resume else (0, None, 0)
-    )
-    tally |= known or {}
-    tally["resumed"] = tally["resumed"] + [begun] * bool(begun)
-    note_machine(tally, begun, device, precision, accumulate)
-    # And so wait for the first process, which may have trained a probe
-    agree(checkpoint=begun, data=data.fingerprint, config=cfg)
-
-    losses = (
-        share(generator_losses, nets[:2], accumulate),
-        share(discriminator_losses, nets[2:], accumulate),
-    )
-    step_on = partial(
-        train_step, nets, opts, pools, cfg=cfg, amp=amp, losses=losses, parts=accumulate
-    )
-    if device.type == "cuda" and world_size() == 1:
-        step_on = CapturedStep(step_on, device)
-    batches = pair_batches(
-        data.train, cfg.batch_size, cfg.seed, device, begun, (rank(), world_size())
-    )
-    epoch_steps, log_every = (
-        cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size),
-        LOG_EVERY if device.type == "cuda" else 1,
-    )
-
-    with (
-        Stop() as stop,
-        Log(folder, cfg.steps, length) as log,
-        Progress(f"{cfg.arch}, recipe {cfg.recipe}", cfg.steps, folder, initial=begun) as progress,
-        out_of_memory(cfg, accumulate, world_size()),
-    ):
-        tick, saved = time.perf_counter(), -math.inf
-        for step in range(begun + 1, cfg.steps + 1):
+    done = keeper.go_on(state, precision)
+    step_on = build_step(cfg, state, amp, how)
+    part = rank(), world_size()
+    batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, done, part)
+    with keeper:
+        for step in range(done + 1, cfg.steps + 1):
+            batch = next(batches)  # real_a, real_b: (B, 3, H, W) each
             for pool in pools:
                 pool.draw(cfg.batch_size, device)
-            with count_memory(nets, device, tally["memory"]) if step == 1 else nullcontext():
-                told = step_on(*next(batches))
+            with keeper.count_memory(step):
+                losses = step_on(batch)
             for ema, net in zip(emas, nets):
                 update_ema(ema, net, cfg.ema)
             for schedule in schedules:
                 schedule.step()
-            epoch, end = -(-step // epoch_steps), step % epoch_steps == 0 or step == cfg.steps
-            log.keep(epoch, step, told)
-            if step % LOG_EVERY == 0 or time.perf_counter() - progress.shown > SLOW:
-                progress.update(step)
-            if not end and step % log_every and not (stop.asked and world_size() == 1):
+
+            keeper.note(step, losses)
+            if not keeper.is_due(step):
                 continue
-            try:
-                log.flush()
-                tick = lap(tally, "seconds", tick)
-                if end and rank() == 0:
-                    state.best.offer(
-                        log.write("val", epoch, step, validate(nets, emas, judge, cfg, amp)),
-                        nets,
-                        emas,
-                    )
-            except NotFinite as error:
-                batch = (
-                    pair_batches(data.train, cfg.batch_size, cfg.seed, "cpu", error.step - 1)
-                    if error.split == "train"
-                    else fixed_batches(judge.pair, LOSS_PAIRS, "cpu")
-                )
-                save_failure(folder, error, next(batch), cfg, state)
-                raise
-            if end and rank() == 0:
-                for kind, text in warn(
-                    log.table(), cfg.steps, judge.untranslated, judge.inverted
-                ).items():
-                    if kind not in tally["warnings"]:
-                        tally["warnings"][kind] = f"step {step}: {text}"
-                        print(f"warning: {tally['warnings'][kind]}")
-                tick = lap(tally, "checks", tick)
-            ending = any_of(stop.asked, device)
-            if rank() == 0 and (ending or step < cfg.steps and tick - saved >= checkpoint_seconds):
-                save_checkpoint(
-                    folder,
-                    step,
-                    cfg,
-                    data.fingerprint,
-                    state,
-                    tally | {"wall": tally["wall"] + tick - started},
-                    log.state(),
-                )
-                saved = tick = lap(tally, "checkpoints", tick)
-            if ending:
-                if rank() == 0:
-                    print(
-                        f"stopped after step {step} of {cfg.steps}; {describe_checkpoint(folder)}",
-                        flush=True,
-                    )
-                break
-        written = log.state()  # all of it is on disk
-    if begun < cfg.steps and ending:
-        # Where the signal came to another process, or its handler raises nothing
-        raise KeyboardInterrupt
+            keeper.flush()
+            if keeper.ends_epoch(step) and rank() == 0:
+                keeper.note_validation(step, validate(nets, emas, keeper.judge, cfg, amp))
+            if keeper.save_if_due(step):
+                break  # somebody asked it to stop
     if rank() == 0:
-        finish(
-            folder,
-            cfg,
-            data,
-            state,
-            tally,
-            log.path.read_bytes()[: written["bytes"]],
-            precision,
-            started,
-        )
+        keeper.finish(mean_losses(nets, data.test, cfg, amp))
 
 
-def check_fit(cfg, data, accumulate, processes):
-    """Raise InputError where a config cannot be trained on this data in these many pieces."""
+def validate(nets: Nets, emas: list, judge: Judge, cfg: TrainConfig, amp) -> dict[str, float]:
+    """Losses on the first LOSS_PAIRS of the judge's pairs, and what it says of the fakes of all,
+    by the generators' running means."""
+    with amp:
+        fake_b = generate(emas[0].module, to_float(judge.pair.a))
+        fake_a = generate(emas[1].module, to_float(judge.pair.b))
+    return mean_losses(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
+
+
+def build_checked_nets(
+    cfg: TrainConfig, data: Domains, how: Execution, device: torch.device
+) -> Nets:
+    """The networks of a run. Raises InputError for a size that they cannot take, now and not after
+    the first epoch."""
+    amp, _ = precision_context(cfg.precision, device)
+    first = Pair(data.val.a[:1], data.val.b[:1])
+    with out_of_memory(cfg, how.accumulate, world_size()):
+        nets = lay_out(build_nets(cfg, device), device)
+        mean_losses(nets, first, cfg, amp)
+    return nets
+
+
+def build_state(nets: Nets, cfg: TrainConfig) -> State:
+    """All that the steps of a run change, as it is before the first one."""
+    emas = [build_ema(net) for net in nets[:2]]
+    opts, schedules = build_optimizers(nets, cfg)
+    pools = ImagePool(cfg.pool_size, cfg.seed), ImagePool(cfg.pool_size, cfg.seed + 1)
+    return State(nets, emas, opts, schedules, pools, Best())
+
+
+def build_step(cfg: TrainConfig, state: State, amp, how: Execution):
+    """The step on a batch, as a call: shared where several processes train, one graph on a GPU."""
+    nets, parts = state.nets, how.accumulate
+    passes = Passes(
+        amp,
+        share(generator_losses, nets[:2], parts),
+        share(discriminator_losses, nets[2:], parts),
+        parts,
+    )
+    step_on = partial(train_step, nets, state.opts, state.pools, cfg=cfg, passes=passes)
+    device = next(nets.g_ab.parameters()).device
+    if device.type == "cuda" and world_size() == 1:
+        return CapturedStep(step_on, device)
+    return step_on
+
+
+@contextmanager
+def held(folder: Path, cfg: TrainConfig, data: Domains, how: Execution):
+    """Hold the folder of a run while it trains, and clear it of what it does not go on from; in
+    processes that do not write, nothing."""
+    if rank() != 0:
+        yield
+        return
+    with locked(folder / ".lock", f"run folder {folder}"):
+        claim_run_folder(folder, cfg, data.fingerprint)
+        lost = find_missing(folder)
+        if lost and "metrics.json" not in lost:
+            print(
+                f"warning: run folder {folder}: the run in it was finished, but "
+                f"{' and '.join(lost)} cannot be found; it is trained again"
+            )
+        clear(folder, checkpoints=not how.resume)
+        yield
+
+
+def check_fit(cfg: TrainConfig, data: Domains, how: Execution, device: torch.device) -> None:
+    """Raise InputError where a config cannot be trained on this data in this way."""
     check_domains(data)
-    if data.train.a.shape[-2:] != torch.Size(cfg.image_size):
+    size = tuple(data.train.a.shape[-2:])
+    if size != tuple(cfg.image_size):
         raise InputError(
-            f"image_size {cfg.image_size}: the data was loaded at "
-            f"{tuple(data.train.a.shape[-2:])}; expected the same"
+            f"image_size {cfg.image_size}: the data was loaded at {size}; expected the same"
         )
-    check_pieces(cfg.batch_size, accumulate, processes)
+    check_pieces(cfg.batch_size, how.accumulate, how.processes * world_size())
+    usual = default_device().type
+    if how.processes > 1 and device.type != usual:
+        raise InputError(
+            f"device {device}: {how.processes} processes train on {usual}; leave device out"
+        )
 
 
-def fit_or_load(cfg, data, runs=RUNS, inception=None, processes=1, accumulate=1, resume=True):
+def fit_or_load(
+    cfg: TrainConfig,
+    data: Domains,
+    runs: Path | str = RUNS,
+    how: Execution = Execution(),
+    inception=None,
+) -> Run | None:
     """fit in the folder below `runs` that a run of this config and data has."""
     data = data.settled()
     folder = expand(runs, "runs") / cfg.name(data.fingerprint)
-    return fit(
-        cfg,
-        data,
-        folder,
-        inception=inception,
-        resume=resume,
-        processes=processes,
-        accumulate=accumulate,
-    )
+    return fit(cfg, data, folder, how, inception)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+from ganlib.config import Execution
 from ganlib.data.domains import load_domains
 from ganlib.errors import InputError, printable
 from ganlib.lab.parameters import check_parameters
@@ -24,7 +25,42 @@ from ganlib.system.files import RUNS
 
 def main(arguments=None):
     """python -m ganlib.train CONFIG: train the run that a YAML file describes; with torchrun, in
-    several processes."""
+    several processes. Returns the exit status."""
+    options = parse(arguments)
+    folder = None
+    try:
+        job = read_job(options.config)
+        device = join_processes()
+        data = load_data(job["data"], options.config)
+        folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
+        how = Execution(device, accumulate=job["accumulate"], resume=job["resume"])
+        run = fit(job["train"], data, folder, how, load_inception(job["inception"]))
+        if run:
+            speed = run.metrics["pairs_per_second"]
+            print(f"{folder}: {speed} pairs/s; its scores are in metrics.json")
+        return 0
+    except (InputError, FloatingPointError) as error:
+        return tell_error(error, 2)
+    except BrokenPipeError:  # see system.command
+        raise
+    except OSError as error:
+        return tell_error(f"{printable(error.filename or folder)[:300]}: {error.strerror}", 2)
+    except (KeyboardInterrupt, ProcessLost) as error:
+        if rank() == 0:  # the others do not know whether it has written the checkpoint yet
+            tell_error(f"{str(error) or 'interrupted'}; {what_is_kept(folder)}")
+        return 130 if isinstance(error, KeyboardInterrupt) else 143
+    except RuntimeError as error:
+        if world_size() == 1 or not is_of_a_lost_process(error):
+            raise
+        said = " ".join(str(error).split())[:120]
+        return tell_error(
+            f"a process of this training was lost; {what_is_kept(folder)} "
+            f"(process {rank()}: {said})"
+        )
+
+
+def parse(arguments):
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m ganlib.train",
         description="Train one run, or go on with it where it was interrupted.",
@@ -38,79 +74,53 @@ def main(arguments=None):
         help="YAML with `train` (fields of TrainConfig), `data` (parameters of load_domains) and, "
         "if you like, `folder`, `inception`, `accumulate` and `resume: false`",
     )
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def load_data(given, config):
+    """The Domains of a job; InputError for what is no parameter of load_domains."""
+    known = signature(load_domains).parameters
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"{config}: data: {printable(name)[:100]}: no such parameter; there are "
+                f"{', '.join(known)}"
+            )
+    data = load_domains(**given | check_parameters(given))
+    if rank() == 0 and len(data.skipped):
+        say(f"{data.name}: {'; '.join(data.notes)}")
+    return data
+
+
+def load_inception(where):
+    """The Inception of a job, or "" where it asks for none."""
+    if not where:
+        return where
     from ganlib.evaluate.inception import find_inception  # takes long to import
 
-    folder = None
-    try:
-        job = read_job(options.config)
-        device = join_processes()
-        if unknown := [
-            name for name in job["data"] if name not in signature(load_domains).parameters
-        ]:
-            known = ", ".join(signature(load_domains).parameters)
-            raise InputError(
-                f"{options.config}: data: {printable(unknown[0])[:100]}: no such parameter; there "
-                f"are {known}"
-            )
-        data = load_domains(**job["data"] | check_parameters(job["data"]))
-        if rank() == 0 and len(data.skipped):
-            say(f"{data.name}: {'; '.join(data.notes)}")
-        folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        run = fit(
-            job["train"],
-            data,
-            folder,
-            device,
-            job["inception"] and find_inception(job["inception"]),
-            job["resume"],
-            accumulate=job["accumulate"],
-        )
-        if run:
-            print(
-                f"{folder}: {run.metrics['pairs_per_second']} pairs/s; its scores are in "
-                "metrics.json"
-            )
-        return 0
-    except (InputError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except BrokenPipeError:  # see call
-        raise
-    except OSError as error:
-        print(
-            f"error: {printable(error.filename or folder)[:300]}: {error.strerror}",
-            file=sys.stderr,
-            flush=True,
-        )
-        return 2
-    except (KeyboardInterrupt, ProcessLost) as error:
-        if rank() == 0:  # the others do not know whether it has written the checkpoint yet
-            print(
-                f"error: {error if str(error) else 'interrupted'}; "
-                f"{describe_checkpoint(folder) if folder else 'nothing was trained yet'}",
-                file=sys.stderr,
-                flush=True,
-            )
-        return 130 if isinstance(error, KeyboardInterrupt) else 143
-    except RuntimeError as error:
-        lost = isinstance(error, dist.DistError) or any(
-            word in str(error) for word in ("gloo", "NCCL", "onnection")
-        )
-        if world_size() == 1 or not lost:
-            raise
-        print(
-            "error: a process of this training was lost; "
-            f"{describe_checkpoint(folder) if folder else 'nothing was trained yet'} "
-            f"(process {rank()}: {' '.join(str(error).split())[:120]})",
-            file=sys.stderr,
-            flush=True,
-        )
-        return 1
+    return find_inception(where)
+
+
+def what_is_kept(folder):
+    """What a training that broke off can go on from, in words."""
+    return describe_checkpoint(folder) if folder else "nothing was trained yet"
+
+
+def is_of_a_lost_process(error):
+    """Whether this is how torch tells that another process has gone."""
+    words = "gloo", "NCCL", "onnection"
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+
+
+def tell_error(text, status=1):
+    """Say what went wrong in one line; returns the exit status."""
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    return status
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     status = call(main)
-    # What is lost cannot be said goodbye to
-    os._exit(status) if status and world_size() > 1 else sys.exit(status)
+    if status and world_size() > 1:
+        os._exit(status)  # what is lost cannot be said goodbye to
+    sys.exit(status)

@@ -27,9 +27,9 @@ import ganlib  # before torch, which reads once how its threads wait
 import pytest
 import torch
 
-from ganlib import loop
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
+from ganlib.runs import keeper
 from ganlib.show import progress as show_progress
 from ganlib.system.surroundings import prefer_own_kernel
 
@@ -119,7 +119,7 @@ def one_thread():
 @pytest.fixture(scope="session", autouse=True)
 def no_line_a_minute():
     """However slow the machine, what a training says is the same."""
-    show_progress.EVERY = loop.SLOW = math.inf
+    show_progress.EVERY = keeper.SLOW = math.inf
 
 
 @pytest.fixture(scope="session")

@@ -25,13 +25,13 @@ import psutil
 import torch
 
 from ganlib import loop
-from ganlib.config import TrainConfig
+from ganlib.config import Execution, TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.errors import InputError
+from ganlib.evaluate import probe as evaluate_probe
 from ganlib.runs import checkpoint as runs_checkpoint
 from ganlib.runs import finished as runs_finished
 from ganlib.runs import folder as runs_folder
-from ganlib.evaluate import probe as evaluate_probe
 
 ROOM = (400, 1_200, 100_000, 450, 1_000, 1_400, 10_000, 200_000, 400_000, 700_000)     # bytes: for less than a config, a log, a checkpoint
 KEPT = {"config.json", "metrics.json", "metrics.jsonl", *runs_folder.FILES}
@@ -67,7 +67,7 @@ def start(cfg, faces, folder, said=os.devnull, limit=None, **given):
                 if runs_folder.is_finished(folder) and "scores" in runs_finished.load_run(folder).metrics:
                     runs_finished.reopen(folder, faces)
                 else:
-                    loop.fit(cfg, faces, folder, **({"resume": True, "checkpoint_seconds": 0} | given))
+                    loop.fit(cfg, faces, folder, Execution(**{"checkpoint_seconds": 0} | given))
                 status = 0
             except (InputError, FloatingPointError) as error:
                 print(f"error: {error}", flush=True)

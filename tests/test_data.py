@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ganlib import InputError, loop
+from ganlib.config import Execution
 from ganlib.data.decode import decode_image
 from ganlib.data.domains import Pair, fixed_batches, load_domains, pair_batches, to_float
 from ganlib.evaluate.judge import Judge
@@ -274,7 +275,7 @@ def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that
     with pytest.raises(InputError, match="other images .data_fingerprint"):
         loop.fit(cfg, changed, tmp_path)
     with pytest.raises(InputError, match="each process reads the data itself, and does not see what was changed in memory"):
-        loop.fit(cfg, changed, tmp_path, processes=2)
+        loop.fit(cfg, changed, tmp_path, Execution(processes=2))
     with pytest.raises(InputError, match="each worker reads the data itself, and does not see what was changed in memory"):
         train_grid([cfg], changed, tmp_path, scheduler="local")
 

@@ -15,14 +15,15 @@ import faults
 import pytest
 import torch
 from jupyter_client.manager import start_new_kernel
+from known import LOSSES
 
 from ganlib import InputError, errors, fast_step, loop, losses
+from ganlib.config import Execution
 from ganlib.data.domains import pair_batches
 from ganlib.models import ema as models_ema
 from ganlib.runs import checkpoint as runs_checkpoint
 from ganlib.runs import finished as runs_finished
 from ganlib.runs import folder as runs_folder
-from ganlib.runs import log as runs_log
 from ganlib.runs.signals import Stop
 from ganlib.system import files as system_files
 
@@ -74,8 +75,8 @@ def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
-        loop.fit(tiny(), faces, tmp_path, resume=True)
-    assert loop.fit(tiny(), faces, tmp_path, resume=False).metrics["resumed_at"] == []
+        loop.fit(tiny(), faces, tmp_path, Execution(resume=True))
+    assert loop.fit(tiny(), faces, tmp_path, Execution(resume=False)).metrics["resumed_at"] == []
 
 
 def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
@@ -85,10 +86,10 @@ def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, 
     for path in (found, found.with_name(runs_folder.LOG)):
         (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
-        loop.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", resume=True)
+        loop.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", Execution(resume=True))
     (tmp_path / "other/config.json").unlink()
     with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .other images .data_fingerprint"):
-        loop.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", resume=True)
+        loop.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", Execution(resume=True))
 
 
 def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
@@ -103,7 +104,7 @@ def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("ganlib.loop.train_step", pressed)
-        loop.fit(cfg, faces, folder, **given)
+        loop.fit(cfg, faces, folder, Execution(**given))
 
 
 def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path, capsys):
@@ -113,7 +114,7 @@ def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path
     assert "stopped after step 5 of 9; started again, it goes on from its last checkpoint" in capsys.readouterr().out
     stop_after(1, cfg, faces, tmp_path / "run", resume=True)
     assert len(runs_folder.find_checkpoints(tmp_path / "run")) == 2
-    again = loop.fit(cfg, faces, tmp_path / "run", resume=True)
+    again = loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     assert again.metrics["resumed_at"] == [5, 6]
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))
 
@@ -203,7 +204,7 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
 
     monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
     with pytest.raises(errors.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
-        loop.fit(cfg, faces, tmp_path, checkpoint_seconds=0)
+        loop.fit(cfg, faces, tmp_path, Execution(checkpoint_seconds=0))
     assert "\n" not in str(caught.value) and "the state before that step" in str(caught.value)
     state = runs_checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
     real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
@@ -212,7 +213,7 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
     assert all(torch.equal(value, next(old)) for value in kept.values()), "the weights are those before the step"
     assert [p.name for p in runs_folder.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
     monkeypatch.undo()
-    run = loop.fit(cfg, faces, tmp_path, resume=True)
+    run = loop.fit(cfg, faces, tmp_path, Execution(resume=True))
     assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
 
 
@@ -255,7 +256,7 @@ def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypat
     stop_after(3, tiny(), faces, tmp_path / "run", checkpoint_seconds=0)
     for i, path in enumerate(runs_folder.find_checkpoints(tmp_path / "run")):
         os.utime(path, (i, i))      # the newest has the oldest time
-    run = loop.fit(tiny(), faces, tmp_path / "run", resume=True)
+    run = loop.fit(tiny(), faces, tmp_path / "run", Execution(resume=True))
     assert run.metrics["resumed_at"] == [3] and run.metrics["train_seconds"] >= 0
     faults.assert_same(run.folder, faults.content(whole.folder))
 
@@ -306,7 +307,7 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
 
 
 def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
-    figures = dict.fromkeys(runs_log.LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
+    figures = dict.fromkeys(LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
     monkeypatch.setattr("ganlib.loop.validate", lambda *args: figures)
     run = loop.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 6 and "kid_a" not in run.history and "NaN" not in (run.folder / "metrics.jsonl").read_text()
@@ -338,13 +339,13 @@ def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny,
         raise KeyboardInterrupt
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("ganlib.loop.score_run", pressed)
-        loop.fit(cfg, faces, tmp_path / "run", resume=True)
+        loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     assert "scores" not in (tmp_path / "run/metrics.json").read_text()
     assert runs_checkpoint.describe_checkpoint(tmp_path / "run") == "it is trained to its end; started again, it is only scored"
     (tmp_path / "run/checkpoint-000000001.pt").write_bytes(b"left by one that was killed as it finished")
     os.utime(tmp_path / "run/checkpoint-000000001.pt", (1, 1))
     monkeypatch.setattr("ganlib.loop.train_step", None)      # not one step is taken again
-    loop.fit(cfg, faces, tmp_path / "run", resume=True)
+    loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))
 
 
@@ -374,6 +375,6 @@ def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsy
     log = tmp_path / "run" / runs_folder.LOG
     log.write_bytes(log.read_bytes()[:-3])
     (tmp_path / "run/config.json").write_text("")       # the checkpoints have it too
-    loop.fit(cfg, faces, tmp_path / "run", resume=True)
+    loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     assert "its log metrics.jsonl.part is shorter than it was, or another one; the one before it is tried\ngoing on from step 4 of 8" in capsys.readouterr().out
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))

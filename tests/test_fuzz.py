@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganlib import InputError
-from ganlib.config import RECIPES, TrainConfig
+from ganlib.config import RECIPES, Execution, TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.doctor import __main__ as doctor_command
 from ganlib.loop import fit
@@ -336,7 +336,7 @@ def test_any_training_that_is_accepted(values, accumulate, quick):
     data = load_domains(quick, cfg.image_size)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         try:
-            run = use(lambda: fit(cfg, data, folder, "cpu", accumulate=accumulate))
+            run = use(lambda: fit(cfg, data, folder, Execution("cpu", accumulate=accumulate)))
         except FloatingPointError as error:     # rates that no training stands
             assert str(error).isprintable()
         else:

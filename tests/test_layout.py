@@ -1,7 +1,6 @@
 """The core stays apart from what serves it: read from the import lines, those within functions too."""
 
 import ast
-from pathlib import Path
 
 import pytest
 

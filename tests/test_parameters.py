@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ganlib import InputError
+from ganlib.config import Execution
 from ganlib.lab.parameters import PARAMETERS, check_parameters
 from ganlib.parallel import launch as parallel_launch
 from ganlib.parallel import ranks as parallel_ranks
@@ -198,7 +199,7 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
     given = faces.loaded | {"domain_a": "1e3", "data": "/sets/né 🙂/no", "image_size": [32, 32]}
     cfg = tiny(lr_g=1e-5, lr_d=1, image_size=[32, 32])
     with pytest.raises(KeyboardInterrupt):
-        parallel_launch.launch(cfg, faces._replace(loaded=given), tmp_path / "2024-01-01", 2, 2, False)
+        parallel_launch.launch(cfg, faces._replace(loaded=given), tmp_path / "2024-01-01", Execution(processes=2, accumulate=2, resume=False))
     assert read == [{"train": cfg, "data": given, "folder": str(tmp_path / "2024-01-01"), "accumulate": 2, "resume": False, "inception": ""}]
 
 

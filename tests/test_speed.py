@@ -7,16 +7,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 
 import psutil
 import pytest
 import torch
+from known import GRADS, LOSSES
 from torch import nn
 
 from ganlib import fast_step, loop, optim, train
 from ganlib.bench import timing as bench_timing
-from ganlib.bench.flops import count_flops, formula_flops
+from ganlib.bench.flops import count_flops
+from ganlib.config import Execution
 from ganlib.errors import InputError
 from ganlib.models.build import build_nets
 from ganlib.models.common import InstanceNorm, ReflectionPad
@@ -26,7 +27,6 @@ from ganlib.parallel import launch as parallel_launch
 from ganlib.pool import ImagePool, PlainPool
 from ganlib.runs import checkpoint as runs_checkpoint
 from ganlib.runs import folder as runs_folder
-from ganlib.runs import log as runs_log
 from ganlib.step import plain_step
 
 ARCHS = pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("cyclegan", "seed"), ("uvcgan", "default"), ("uvcgan", "seed")])
@@ -66,7 +66,7 @@ def test_fast_step_is_the_plain_one(tiny, arch, recipe, parts, layout, dtype):
             net.to(memory_format=layout)
         for opt in (*opts, *plain_opts):
             opt.step = lambda: None         # the discriminators' gradients are to be of the same weights
-        losses = fast_step.train_step(nets, opts, pools, *batch(4), cfg, nullcontext(), parts=parts)
+        losses = fast_step.train_step(nets, opts, pools, batch(4), cfg, fast_step.Passes(parts=parts))
         expected = plain_step(plain, plain_opts, plain_pools, *batch(4), cfg)
     finally:
         torch.set_default_dtype(torch.float32)
@@ -96,11 +96,11 @@ def test_loss_without_a_weight_is_not_computed_in_either_step(tiny, arch, lambda
     opts = optim.build_optimizers(nets, cfg)[0]
     plain_opts = [torch.optim.Adam(group["params"], lr=group["lr"], betas=group["betas"]) for opt in optim.build_optimizers(plain, cfg)[0]
                   for group in opt.param_groups]
-    losses = fast_step.train_step(nets, opts, pools, *batch(4).double(), cfg, nullcontext())
+    losses = fast_step.train_step(nets, opts, pools, batch(4).double(), cfg)
     expected = plain_step(plain, plain_opts, plain_pools, *batch(4).double(), cfg)
     assert seen == {"fast": images, "plain": images}
     absent = {"cycle": not lambda_cycle, "idt": not lambda_cycle or not lambda_idt}
-    assert set(losses) == set(expected) == {name for name in (*runs_log.LOSSES, *runs_log.GRADS) if not absent.get(name)}
+    assert set(losses) == set(expected) == {name for name in (*LOSSES, *GRADS) if not absent.get(name)}
     for name in losses:
         torch.testing.assert_close(losses[name], expected[name], rtol=1e-9, atol=0)
     for net, other in zip(nets, plain):
@@ -109,9 +109,11 @@ def test_loss_without_a_weight_is_not_computed_in_either_step(tiny, arch, lambda
 
 
 def test_floating_point_operations_are_those_of_what_is_computed(tiny):
-    for weights in ({}, {"lambda_idt": 0.0}, {"lambda_cycle": 0.0}):
+    for weights, pair in (
+        ({}, 443_777_024), ({"lambda_idt": 0.0}, 299_368_448), ({"lambda_cycle": 0.0}, 150_142_976)
+    ):
         cfg = tiny(ngf=8, **weights)
-        assert formula_flops(cfg) == count_flops(cfg)
+        assert count_flops(cfg) == {"flops_per_image": 24_870_912, "flops_per_pair": pair}
         assert bench_timing.check(cfg, torch.device("cpu")) < 1e-4
 
 
@@ -132,7 +134,7 @@ def test_weights_are_the_same_after_20_steps(tiny, arch, recipe, dtype):
         shaken, start = both(cfg)[1], [p.detach().clone() for net in plain[0] for p in net.parameters()]
         for step in range(20):
             real = batch(2, seed=step)
-            fast_step.train_step(*fast, *real, cfg, nullcontext())
+            fast_step.train_step(*fast, real, cfg)
             plain_step(*plain, *real, cfg)
             if dtype == torch.float32:
                 plain_step(*shaken, *real * (1 + 1e-7), cfg)
@@ -175,12 +177,12 @@ def test_pool_of_tensors_is_the_list(size):
 
 
 def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
-    whole, pieces = [loop.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), accumulate=n) for n in (1, 4)]
+    whole, pieces = [loop.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), Execution(accumulate=n)) for n in (1, 4)]
     for name, value in whole.metrics["test"].items():
         assert pieces.metrics["test"][name] == pytest.approx(value, rel=1e-3, abs=2e-4), name    # some are 0.04: Adam enlarges rounding
     assert 0 < pieces.metrics["memory_mib"] < whole.metrics["memory_mib"]
     with pytest.raises(InputError, match="accumulate 3: expected whole numbers that together divide the batch of 4 pairs"):
-        loop.fit(tiny(batch_size=4), faces, tmp_path / "x", accumulate=3)
+        loop.fit(tiny(batch_size=4), faces, tmp_path / "x", Execution(accumulate=3))
 
 
 def test_out_of_memory_says_what_to_set(faces, tiny, tmp_path, monkeypatch):
@@ -191,7 +193,7 @@ def test_out_of_memory_says_what_to_set(faces, tiny, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="out of memory: cyclegan at 32x32, ngf 4, 4 pairs at a time; set accumulate to 2"):
         loop.fit(tiny(batch_size=4), faces, tmp_path / "run")
     with pytest.raises(InputError, match="1 pairs at a time; take a smaller ngf"):
-        loop.fit(tiny(batch_size=4), faces, tmp_path / "run", accumulate=4)
+        loop.fit(tiny(batch_size=4), faces, tmp_path / "run", Execution(accumulate=4))
 
 
 class Stop(Exception):
@@ -212,8 +214,8 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
 
     monkeypatch.setattr("ganlib.loop.train_step", stopped)
     with pytest.raises(Stop):
-        loop.fit(cfg, faces, tmp_path / "broken", checkpoint_seconds=0)
-    again = loop.fit(cfg, faces, tmp_path / "broken", resume=True)
+        loop.fit(cfg, faces, tmp_path / "broken", Execution(checkpoint_seconds=0))
+    again = loop.fit(cfg, faces, tmp_path / "broken", Execution(resume=True))
     assert "going on from step 5 of 9, by checkpoint-000000005.pt" in capsys.readouterr().out
     for name in runs_folder.FILES:
         ours, theirs = [runs_folder.read_weights(tmp_path / run / name, "cpu") for run in ("whole", "broken")]
@@ -241,10 +243,10 @@ def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(f
             monkeypatch.setattr("ganlib.device.has_bfloat16", lambda _, hardware=hardware: hardware)
             if threads == 2:
                 with pytest.raises(Stop):
-                    loop.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+                    loop.fit(tiny(precision="auto"), faces, tmp_path, Execution(resume=True, checkpoint_seconds=0))
                 assert "rounds otherwise" not in capsys.readouterr().out, "it goes on as it was begun"
             else:
-                run = loop.fit(tiny(precision="auto"), faces, tmp_path, resume=True, checkpoint_seconds=0)
+                run = loop.fit(tiny(precision="auto"), faces, tmp_path, Execution(resume=True, checkpoint_seconds=0))
     finally:
         torch.set_num_threads(before)
     changes = "step 3: precision float32 before, bfloat16 now; threads 2 before, 1 now"
@@ -268,11 +270,11 @@ def test_log_that_the_checkpoint_does_not_know_is_named_and_a_new_start_leaves_n
     whole = (tmp_path / "metrics.jsonl.part").read_text()
     (tmp_path / "metrics.jsonl.part").write_text(whole[:50])
     with pytest.raises(InputError, match="of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-"):
-        loop.fit(cfg, faces, tmp_path, resume=True)
+        loop.fit(cfg, faces, tmp_path, Execution(resume=True))
     assert "its log metrics.jsonl.part is shorter than it was, or another one" in capsys.readouterr().out
     assert (tmp_path / "metrics.jsonl.part").read_text() == whole[:50]
     with pytest.raises(Stop):
-        loop.fit(cfg, faces, tmp_path, resume=False)
+        loop.fit(cfg, faces, tmp_path, Execution(resume=False))
     assert [path.name for path in runs_folder.find_checkpoints(tmp_path)] == ["checkpoint-000000001.pt"]
 
 
@@ -295,11 +297,11 @@ def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, a
     """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the
     second step; how rounding grows from there on is shown above."""
     cfg = tiny(arch=arch, batch_size=4, steps=4, epoch_steps=2, pool_size=5, lr_d=9e-5)    # a number that YAML could take for a text
-    one = loop.fit(cfg, faces, tmp_path / "one", accumulate=pieces)
+    one = loop.fit(cfg, faces, tmp_path / "one", Execution(accumulate=pieces))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    two = loop.fit_or_load(cfg, faces, tmp_path / "two", processes=2, accumulate=accumulate)
+    two = loop.fit_or_load(cfg, faces, tmp_path / "two", Execution(processes=2, accumulate=accumulate))
     assert not any((tmp_path / "temporary").iterdir())
     assert two.metrics["processes"] == 2
     for name in ("g", "cycle", "d_a", "d_b_fake"):
@@ -377,7 +379,7 @@ def alive(process):
 
 def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_path):
     with pytest.raises(InputError, match="expected whole numbers that together divide the batch of 3"):
-        loop.fit_or_load(tiny(batch_size=3), faces, tmp_path, processes=2)
+        loop.fit_or_load(tiny(batch_size=3), faces, tmp_path, Execution(processes=2))
 
 
 def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys):

@@ -9,18 +9,20 @@ import os
 import re
 import signal
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+from known import LOSSES
 
 from ganlib import InputError, config, errors, fast_step, loop, losses, optim
-from ganlib.config import RECIPES, TrainConfig
+from ganlib.config import RECIPES, Execution, TrainConfig
 from ganlib.data.domains import Pair, to_float
 from ganlib.device import out_of_memory
 from ganlib.evaluate import losses as evaluate_losses
-from ganlib.evaluate.health import warn
+from ganlib.evaluate.health import find_warnings as warn
 from ganlib.evaluate.judge import Judge
 from ganlib.evaluate.translate import to_bytes, translate
 from ganlib.models import build as models_build
@@ -30,7 +32,6 @@ from ganlib.pool import ImagePool
 from ganlib.report.settings import default_parameters
 from ganlib.runs import finished as runs_finished
 from ganlib.runs import folder as runs_folder
-from ganlib.runs import log as runs_log
 from ganlib.runs.checkpoint import check_finite
 from ganlib.show import plots as show_plots
 from ganlib.show import progress as show_progress
@@ -57,8 +58,8 @@ def test_step_moves_every_network_and_reports_every_loss(tiny, arch, recipe):
     cfg = tiny(recipe, arch=arch)
     nets, opts, _, pools = setup(cfg)
     before = [weights(net) for net in nets]
-    losses = fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext())
-    assert set(losses) == {*runs_log.LOSSES, "grad_g", "grad_d"}
+    losses = fast_step.train_step(nets, opts, pools, torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg)
+    assert set(losses) == {*LOSSES, "grad_g", "grad_d"}
     assert all(not torch.equal(weights(net), old) for net, old in zip(nets, before))
     assert losses["g"] == pytest.approx(float(losses["g_adv"] + 10 * (losses["cycle"] + 0.5 * losses["idt"])), rel=1e-5)
     assert losses["d_a"] == pytest.approx(float(losses["d_a_real"] + losses["d_a_fake"]) / 2, rel=1e-5)
@@ -71,7 +72,7 @@ def test_each_half_of_the_step_moves_only_its_networks(tiny, frozen):
     for group in opts[frozen].param_groups:
         group["lr"] = 0.0
     before = [weights(net) for net in nets]
-    fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext())
+    fast_step.train_step(nets, opts, pools, torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg)
     moved = [not torch.equal(weights(net), old) for net, old in zip(nets, before)]
     assert moved == ([False, False, True, True] if frozen == 0 else [True, True, False, False])
 
@@ -85,8 +86,7 @@ def test_discriminators_learn_nothing_from_the_generators_loss(tiny):
         between.extend(p.grad for net in nets[2:] for p in net.parameters())
         return losses.discriminator_losses(*args)
 
-    pair = losses.generator_losses, look
-    fast_step.train_step(nets, opts, pools, *torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, loop.nullcontext(), pair)
+    fast_step.train_step(nets, opts, pools, torch.rand(2, 2, 3, 32, 32) * 2 - 1, cfg, fast_step.Passes(discriminators=look))
     assert between and all(grad is None for grad in between)
     assert all(p.grad is not None for net in nets for p in net.parameters())
 
@@ -95,7 +95,7 @@ def test_two_images_of_each_domain_are_learned_by_heart(faces, tiny):
     cfg = tiny(ngf=8, ndf=8, steps=150, lr_g=2e-3, lambda_idt=1.0, decay_from=1.0)
     nets, opts, _, pools = setup(cfg)
     real_a, real_b = [part[:2].float() / 127.5 - 1 for part in faces.train]
-    losses = [fast_step.train_step(nets, opts, pools, real_a, real_b, cfg, loop.nullcontext()) for _ in range(cfg.steps)]
+    losses = [fast_step.train_step(nets, opts, pools, (real_a, real_b), cfg) for _ in range(cfg.steps)]
     assert losses[-1]["cycle"] < 0.35 * losses[0]["cycle"]
     assert losses[-1]["idt"] < 0.35 * losses[0]["idt"]
 
@@ -117,7 +117,7 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     again = runs_finished.load_run(tmp_path / "run")
     assert again.cfg == cfg and again.metrics == run.metrics
     assert torch.equal(weights(again.nets.d_b), weights(run.nets.d_b))
-    assert again.metrics["test"] == pytest.approx(evaluate_losses.evaluate(again.nets, faces.test, cfg, loop.nullcontext()), rel=1e-5)
+    assert again.metrics["test"] == pytest.approx(evaluate_losses.mean_losses(again.nets, faces.test, cfg, nullcontext()), rel=1e-5)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["best.safetensors", "config.json", "metrics.json", "metrics.jsonl", "weights.safetensors"]
     val = run.history[run.history.split == "val"]
     followed = ["kid_a", "kid_b", "content_ab", "content_ba", "correlation_ab", "correlation_ba", "variety_a", "variety_b"]
@@ -129,9 +129,9 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
 def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
     cfg = tiny()
     nets = setup(cfg)[0]
-    whole = evaluate_losses.evaluate(nets, faces.test, cfg, loop.nullcontext())
+    whole = evaluate_losses.mean_losses(nets, faces.test, cfg, nullcontext())
     monkeypatch.setattr("ganlib.evaluate.losses.EVAL_BATCH", 2)
-    assert evaluate_losses.evaluate(nets, faces.test, cfg, loop.nullcontext()) == pytest.approx(whole, rel=1e-4)
+    assert evaluate_losses.mean_losses(nets, faces.test, cfg, nullcontext()) == pytest.approx(whole, rel=1e-4)
 
 
 def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tmp_path, capsys):
@@ -167,9 +167,9 @@ def test_finished_run_is_trained_anew_only_where_that_is_asked_for(faces, tiny, 
     monkeypatch.setattr("ganlib.loop.train_step", stopped)
     os.utime(first.folder / "weights.safetensors", (1, 1))
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(tiny(), faces, first.folder, resume=False)
+        loop.fit(tiny(), faces, first.folder, Execution(resume=False))
     assert loop.fit(tiny(), faces, first.folder).metrics["resumed_at"] == [1]
-    assert loop.fit(tiny(), faces, first.folder, resume=False).metrics["resumed_at"] == []
+    assert loop.fit(tiny(), faces, first.folder, Execution(resume=False)).metrics["resumed_at"] == []
 
 
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
@@ -179,7 +179,7 @@ def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_
         raise KeyboardInterrupt
     monkeypatch.setattr("ganlib.loop.validate", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        loop.fit(tiny(), faces, tmp_path / "run", resume=False)
+        loop.fit(tiny(), faces, tmp_path / "run", Execution(resume=False))
     monkeypatch.undo()
     again = runs_finished.load_run(tmp_path / "run")
     assert again.metrics == before.metrics and again.history.equals(before.history)
@@ -221,7 +221,7 @@ def test_full_disk_is_told_while_the_log_is_written(faces, tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/metrics.jsonl.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="metrics.jsonl.part: no space left to write it"):
-        loop.fit(tiny(), faces, tmp_path / "run", resume=True)
+        loop.fit(tiny(), faces, tmp_path / "run", Execution(resume=True))
 
 
 def test_images_of_another_size_than_the_configs_are_refused(faces, tiny, tmp_path):
@@ -360,7 +360,7 @@ def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
     figures = json.loads((tmp_path / "run/metrics.json").read_text())
     assert figures["pairs"] == 12 and figures["data"]["counts"] == [[12, 5, 5], [14, 5, 5]]
     assert figures["protocols"]["swd"]["n"] == {"a": 5, "b": 5} and figures["pairs_per_second"] > 0
-    assert set(figures["test"]) == set(runs_log.LOSSES), "the study's figures, term by term"
+    assert set(figures["test"]) == set(LOSSES), "the study's figures, term by term"
 
 
 def test_running_means_are_the_plain_formula(tiny):
@@ -466,7 +466,7 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
     def validate(nets, emas, *_):
         kid = next(kids)
         kept.append(weights(emas[0].module).clone())
-        return dict.fromkeys(runs_log.LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
+        return dict.fromkeys(LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
     monkeypatch.setattr("ganlib.loop.validate", validate)
     run = loop.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 4 and torch.equal(weights(run.best.g_ab), kept[1]) and torch.equal(weights(run.ema.g_ab), kept[2])
@@ -478,11 +478,11 @@ def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny
     uneven = uneven._replace(attributes=None, drawn=None)
     nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
     judge, emas = Judge(uneven, "val"), [build_ema(net) for net in others[:2]]
-    line = loop.validate(nets, emas, judge, cfg, loop.nullcontext())
+    line = loop.validate(nets, emas, judge, cfg, nullcontext())
     real_a, real_b = [side.float() / 127.5 - 1 for side in uneven.val]
     with torch.no_grad():
         assert line.items() >= judge.check(fake_a=others.g_ba(real_b), fake_b=others.g_ab(real_a)).items()
-    assert {name: line[name] for name in runs_log.LOSSES} == evaluate_losses.evaluate(nets, judge.pair, cfg, loop.nullcontext())
+    assert {name: line[name] for name in LOSSES} == evaluate_losses.mean_losses(nets, judge.pair, cfg, nullcontext())
 
 
 def test_equal_images_in_validation_do_not_end_a_training(faces, tiny, tmp_path):

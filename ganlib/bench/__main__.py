@@ -55,8 +55,7 @@ def explain(result):
         "phases, ms: " + ", ".join(f"{name} {ms:.1f}" for name, ms in r["phases_ms"].items()),
         f"memory: {r['memory_mib']} MiB",
         "",
-        f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair by the formula, "
-        f"{r['flops_counted'] / 1e9:.2f} by torch's counter",
+        f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair, by torch's counter",
         f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, "
         f"{r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
         f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % "

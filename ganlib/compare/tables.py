@@ -61,7 +61,7 @@ def gather(folders, weights="ema"):
                 raise InputError(
                     f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
                     "scores, "
-                    f"expected {VERSION}; ganlib.train.fit_or_load, with the run's config and "
+                    f"expected {VERSION}; ganlib.loop.fit_or_load, with the run's config and "
                     "data, scores "
                     "it anew without a training, as notebook 04 does"
                 )

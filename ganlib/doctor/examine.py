@@ -26,7 +26,7 @@ from ganlib.doctor.checks import (
 from ganlib.errors import InputError
 from ganlib.evaluate.distances import sliced_wasserstein
 from ganlib.faces import SPLITS
-from ganlib.fast_step import train_step
+from ganlib.fast_step import Passes, train_step
 from ganlib.models.build import build_nets
 from ganlib.optim import build_optimizers
 from ganlib.pool import ImagePool
@@ -146,17 +146,15 @@ def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
     )
     nets, training = build_nets(cfg, device), []
     opts, _ = build_optimizers(nets, cfg)
-    pools, batches = (
-        (ImagePool(50, 0), ImagePool(50, 1)),
-        pair_batches(images.train, batch_size, 0, device),
-    )
-    amp, _ = precision_context(cfg.precision, device)
+    pools = ImagePool(cfg.pool_size, 0), ImagePool(cfg.pool_size, 1)
+    batches = pair_batches(images.train, batch_size, 0, device)
+    passes = Passes(precision_context(cfg.precision, device)[0])
     with Progress("timing a training step", 2) as progress:
         with count_memory(nets, device, training):
-            train_step(nets, opts, pools, *next(batches), cfg, amp)
+            train_step(nets, opts, pools, next(batches), cfg, passes)
         progress.add()
         began = time.perf_counter()
-        train_step(nets, opts, pools, *next(batches), cfg, amp)
+        train_step(nets, opts, pools, next(batches), cfg, passes)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = (time.perf_counter() - began) / batch_size

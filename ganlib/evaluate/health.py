@@ -2,6 +2,7 @@
 plain words with the fix."""
 
 import numpy as np
+import pandas as pd
 
 # A discriminator's loss below which little is left to learn from it; 0.25 where it cannot tell
 WON = 0.05
@@ -16,7 +17,7 @@ INVERTED = -0.3
 COPY = 0.5, 0.8
 
 
-def warn(history, steps, untranslated=None, inverted=None):
+def find_warnings(history, steps, untranslated=None, inverted=None):
     """Plain sentences on what is wrong at the end of a history (the table of a Run, as far as it
     has come): {kind: sentence}. steps: those planned, which say what "long" is. untranslated,
     inverted: Judge.untranslated and .inverted of the same images."""
@@ -34,7 +35,9 @@ def warn(history, steps, untranslated=None, inverted=None):
                     "learns little: try a lower lr_d, fewer d_layers, a larger pool_size, or "
                     "more training images"
                 )
-        means = train.cycle.rolling(rows).mean()
+        # Without a weight the cycle loss is not computed.
+        cycle = train.get("cycle", pd.Series(np.nan, train.index))
+        means = cycle.rolling(rows).mean()
         if means.iloc[-1] > CLIMB * means.min():
             found["cycle climbs"] = (
                 f"the cycle loss climbs: {means.iloc[-1]:.2f} over the last {long} steps, it has "

@@ -3,62 +3,77 @@
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from ganlib.models import CycleGANGenerator, PatchDiscriminator, UVCGANGenerator, init_normal
+from ganlib.config import TrainConfig
+from ganlib.errors import InputError, shown
+from ganlib.models.common import init_normal
+from ganlib.models.cyclegan import CycleGANGenerator
+from ganlib.models.discriminator import PatchDiscriminator
+from ganlib.models.uvcgan import UVCGANGenerator
 
 
 class Nets(NamedTuple):
     """Both generators, by direction, and both discriminators, by the domain each judges."""
 
-    g_ab: torch.nn.Module
-    g_ba: torch.nn.Module
-    d_a: torch.nn.Module
-    d_b: torch.nn.Module
+    g_ab: nn.Module
+    g_ba: nn.Module
+    d_a: nn.Module
+    d_b: nn.Module
 
 
-def build_nets(cfg, device):
-    """The four networks of a config, on a device, initialised from torch's global seed. Refuses
-    sizes they cannot take."""
+def build_cyclegan(cfg: TrainConfig) -> nn.Module:
+    return CycleGANGenerator(ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv)
 
-    def generator():
-        if cfg.arch == "cyclegan":
-            return CycleGANGenerator(
-                ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv
-            )
-        return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
 
-    def discriminator():
-        return PatchDiscriminator(ndf=cfg.ndf, n_layers=cfg.d_layers, global_score=cfg.global_score)
+def build_uvcgan(cfg: TrainConfig) -> nn.Module:
+    return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
 
-    nets = [generator(), generator(), discriminator(), discriminator()]
+
+# What each name of config.ARCHS builds: a generator, (B, 3, H, W) in [-1, 1] -> the same.
+GENERATORS = {"cyclegan": build_cyclegan, "uvcgan": build_uvcgan}
+
+
+def build_generator(cfg: TrainConfig) -> nn.Module:
+    """One generator of a config; InputError for an arch that nobody builds."""
+    if cfg.arch not in GENERATORS:
+        known = ", ".join(GENERATORS)
+        raise InputError(f"arch {shown(cfg.arch)}: no such generator; there are {known}")
+    return GENERATORS[cfg.arch](cfg)
+
+
+def build_nets(cfg: TrainConfig, device: torch.device) -> Nets:
+    """The four networks of a config, on a device, initialised from torch's global seed."""
+    nets = [build_generator(cfg), build_generator(cfg)]
+    for _ in "ab":
+        nets.append(PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score))
     if cfg.init == "normal":
         nets = [init_normal(net) for net in nets]
     return Nets(*[net.to(device) for net in nets])
 
 
-def set_trainable(nets, flag):
+def set_trainable(nets: tuple, flag: bool) -> None:
     """Whether backward reaches the weights of these networks."""
     for net in nets:
         net.requires_grad_(flag)
 
 
-def pack_weights(nets, emas):
+def pack_weights(nets: Nets, emas: list) -> dict[str, dict]:
     """The weights of a run as a dict of state dicts: g_ab, g_ba, d_a, d_b, ema_ab, ema_ba."""
-    means = {
-        f"ema_{way}": ema.module.state_dict() | {"n_averaged": ema.n_averaged}
-        for way, ema in zip(("ab", "ba"), emas)
-    }
-    return {name: net.state_dict() for name, net in nets._asdict().items()} | means
+    weights = {name: net.state_dict() for name, net in nets._asdict().items()}
+    for way, ema in zip(("ab", "ba"), emas):
+        weights[f"ema_{way}"] = ema.module.state_dict() | {"n_averaged": ema.n_averaged}
+    return weights
 
 
-def load_weights(nets, emas, weights):
+def load_weights(nets: Nets, emas: list, weights: dict[str, dict]) -> None:
     """Put a dict of pack_weights into networks. Where it has no running means, as that of a
-    network trained elsewhere, they start again from the loaded weights: never from those that
-    the networks had before."""
+    network trained elsewhere, they start again from the loaded weights: never from those that the
+    networks had before."""
     for name, net in nets._asdict().items():
         net.load_state_dict(weights[name])
     for way, net, ema in zip(("ab", "ba"), nets, emas):
         means = dict(weights.get(f"ema_{way}", net.state_dict()))
-        # After 0 steps the next one starts the mean
-        ema.n_averaged.copy_(means.pop("n_averaged", torch.tensor(0)))
+        steps = means.pop("n_averaged", torch.tensor(0))  # after 0 the next step starts the mean
+        ema.n_averaged.copy_(steps)
         ema.module.load_state_dict(means)

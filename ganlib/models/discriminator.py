@@ -16,7 +16,7 @@ class PatchDiscriminator(nn.Module):
     locations may then cancel out. Raises InputError where H or W leaves no patch. 2,764,737
     parameters with three layers at ndf 64, 662,977 with two."""
 
-    def __init__(self, c_in=3, ndf=64, n_layers=2, global_score=False):
+    def __init__(self, ndf=64, n_layers=2, global_score=False, c_in=3):
         super().__init__()
         self.min_side, self.global_score = smallest_side(n_layers), global_score
         layers, c = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)], ndf

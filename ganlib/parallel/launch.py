@@ -19,6 +19,7 @@ import yaml
 from ganlib import PARENT
 from ganlib.config import plain_config
 from ganlib.errors import InputError
+from ganlib.runs.checkpoint import describe_checkpoint
 from ganlib.show.progress import FEED, Progress
 
 LIBC = ctypes.CDLL(None)
@@ -58,8 +59,8 @@ def be_told(*_):
     raise ProcessLost("ended by SIGTERM")
 
 
-def launch(cfg, data, folder, processes, accumulate=1, resume=True):
-    """Train cfg in this many processes on this machine, each with a GPU if there are any, as
+def launch(cfg, data, folder, how):
+    """Train cfg in how.processes processes on this machine, each with a GPU if there are any, as
     torchrun would; waits for the end.
 
     data: a Domains of load_domains; each process reads it again. Raises InputError with the line
@@ -70,19 +71,18 @@ def launch(cfg, data, folder, processes, accumulate=1, resume=True):
             "changed in memory; "
             "expected what load_domains gave, as it was"
         )
-    if torch.cuda.is_available() and processes > torch.cuda.device_count():
+    if torch.cuda.is_available() and how.processes > torch.cuda.device_count():
         raise InputError(
-            f"processes {processes}: there are {torch.cuda.device_count()} GPUs here; expected at "
+            f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; expected at "
             "most as many"
         )
-    from ganlib.runs.checkpoint import describe_checkpoint  # which imports this module
-
+    processes = how.processes
     job = {
         "train": plain_config(cfg),
         "data": data.loaded,
         "folder": str(Path(folder).resolve()),
-        "accumulate": accumulate,
-        "resume": resume,
+        "accumulate": how.accumulate,
+        "resume": how.resume,
     }
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work,

@@ -93,7 +93,7 @@ def outcome(cfg, result):
 
 def train_one(cfg, data, runs, inception):
     """The folder of the finished run of a config, trained now if need be."""
-    return str(fit_or_load(cfg, data, runs, find_once(inception)).folder)
+    return str(fit_or_load(cfg, data, runs, inception=find_once(inception)).folder)
 
 
 def train_on_worker(cfg, loaded, fingerprint, runs, inception, workers=None):

@@ -28,7 +28,7 @@ def my_part(images):
     return images.chunk(world_size())[rank()]
 
 
-def gather(images):
+def gather_images(images):
     """(B, ...) of each process -> (B * world_size, ...) of all, in order of rank."""
     if world_size() == 1:
         return images
@@ -63,7 +63,7 @@ def agree(**values):
             bytearray(hashlib.sha256(str(value).encode()).digest()), dtype=torch.uint8
         )
         mine = mine.cuda() if dist.is_initialized() and dist.get_backend() == "nccl" else mine
-        if not torch.equal(gather(mine), mine.repeat(world_size())):
+        if not torch.equal(gather_images(mine), mine.repeat(world_size())):
             raise InputError(
                 f"{name}: differs between processes (process {rank()} has {str(value)[:100]}); "
                 "expected the same data and the same run folder on every machine"

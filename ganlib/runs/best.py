@@ -10,18 +10,18 @@ class Best:
     running means)."""
 
     def __init__(self):
-        self.kid, self.step, self.weights = math.inf, None, None
+        self.kid = math.inf
+        self.step = None
+        self.weights = None
 
     def offer(self, line, nets, emas):
         """Take the weights if this validation's KID is the lowest. With too few images for a KID
         the last ones are taken."""
-        kid = (
-            (line["kid_a"] + line["kid_b"]) / 2 if "kid_a" in line and "kid_b" in line else self.kid
-        )
-        if kid <= self.kid:
-            weights = pack_weights(nets, emas)
-            self.kid, self.step = kid, line["step"]
-            self.weights = {
-                name: {k: v.detach().clone() for k, v in state.items()}
-                for name, state in weights.items()
-            }
+        kid = self.kid
+        if "kid_a" in line and "kid_b" in line:
+            kid = (line["kid_a"] + line["kid_b"]) / 2
+        if kid > self.kid:
+            return
+        self.kid, self.step, self.weights = kid, line["step"], {}
+        for name, state in pack_weights(nets, emas).items():
+            self.weights[name] = {key: value.detach().clone() for key, value in state.items()}

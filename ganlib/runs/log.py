@@ -16,23 +16,8 @@ from ganlib.parallel.ranks import mean, rank
 from ganlib.runs.folder import LOG
 from ganlib.system.files import explain
 
-LOSSES = (
-    "g",
-    "g_adv",
-    "cycle",
-    "idt",
-    "d_a",
-    "d_a_real",
-    "d_a_fake",
-    "d_b",
-    "d_b_real",
-    "d_b_fake",
-)
-GRADS = ("grad_g", "grad_d")  # size of the gradient of both generators, of both discriminators
-# Of steps at most: of a longer training every second, third, ... step is written
+# Of steps at most: of a longer training every second, third, ... step is written.
 LINES = 20_000
-# What watch reads of a step, and so all that is kept of it in memory
-WATCHED = ("step", "d_a", "d_b", "cycle")
 
 
 class Log:
@@ -40,17 +25,14 @@ class Log:
     as they come, by one process."""
 
     def __init__(self, folder, steps, length=0):
-        self.path, self.length, self.kept, self.stride = (
-            Path(folder) / LOG,
-            length,
-            [],
-            -(-steps // LINES),
-        )
-        self.train, self.val, self.sha256 = (
-            {name: array("d") for name in WATCHED},
-            {},
-            hashlib.sha256(),
-        )
+        self.path = Path(folder) / LOG
+        self.length = length
+        self.stride = -(-steps // LINES)
+        self.kept = []  # (epoch, step, values on their device) of steps that are not written yet
+        self.names = []  # of the losses and gradients of a step, as the step returns them
+        self.train = {}  # name: its value at each written step
+        self.val = {}  # the last validation
+        self.sha256 = hashlib.sha256()
 
     def __enter__(self):
         try:
@@ -75,11 +57,10 @@ class Log:
         with suppress(OSError):  # what could not be written has been told by write
             self.file.close()
 
-    def keep(self, epoch, step, told):
-        """Keep a step's losses (those that are computed, see losses.weighed) and gradients on
-        the device until the next flush."""
-        self.names = [name for name in LOSSES + GRADS if name in told]
-        self.kept.append((epoch, step, torch.stack([told[name] for name in self.names])))
+    def keep(self, epoch, step, losses):
+        """Keep what a step returns on its device until the next flush."""
+        self.names = list(losses)
+        self.kept.append((epoch, step, torch.stack(list(losses.values()))))
 
     def flush(self):
         """Fetch the kept steps (means over all processes) and write them; NotFinite names the
@@ -92,15 +73,15 @@ class Log:
     def write(self, split, epoch, step, figures):
         """Write one line now: the losses, and whatever else there is that is finite (no KID is,
         of images that are all alike). Returns it as a dict."""
-        if bad := {
-            name: figures[name]
-            for name in LOSSES + GRADS
-            if not math.isfinite(figures.get(name, 0.0))
-        }:
+        bad, finite = {}, {}
+        for name, value in figures.items():
+            if math.isfinite(value):
+                finite[name] = round(value, 6)
+            elif name in self.names:
+                bad[name] = value
+        if bad:
             raise NotFinite(step, split, bad)
-        line = {"split": split, "epoch": epoch, "step": step} | {
-            name: round(value, 6) for name, value in figures.items() if math.isfinite(value)
-        }
+        line = {"split": split, "epoch": epoch, "step": step} | finite
         if split == "train" and step % self.stride:
             return line
         text = json.dumps(line) + "\n"
@@ -114,22 +95,19 @@ class Log:
         return line
 
     def remember(self, line):
-        """Keep of a line what is watched."""
+        """Keep what a line says in memory."""
         if line["split"] == "val":
             self.val = line
-        else:
-            for name in WATCHED:
-                self.train[name].append(line.get(name, math.nan))
+            return
+        for name, value in line.items():
+            if name != "split":
+                self.train.setdefault(name, array("d")).append(value)
 
     def table(self):
-        """What watch.warn looks at: a row for each written step, and the last validation."""
-        return pd.concat(
-            [
-                pd.DataFrame(self.train).assign(split="train"),
-                pd.DataFrame([self.val] if self.val else []),
-            ],
-            ignore_index=True,
-        )
+        """What evaluate.health looks at: a row for each written step, and the last validation."""
+        steps = pd.DataFrame(self.train).assign(split="train")
+        last = pd.DataFrame([self.val] if self.val else [])
+        return pd.concat([steps, last], ignore_index=True)
 
     def state(self):
         """What is now safely in the file: {"bytes", "sha256"}."""
