@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ganlib.config import Execution, TrainConfig, check_pieces
 from ganlib.data.domains import Domains, Pair, check_domains, pair_batches, to_float
@@ -28,6 +29,7 @@ from ganlib.runs.checkpoint import State
 from ganlib.runs.finished import Run, load_run, reopen, score_run
 from ganlib.runs.folder import claim_run_folder, clear, find_missing, is_begun_anew, is_finished
 from ganlib.runs.keeper import LOSS_PAIRS, Keeper
+from ganlib.show.strip import FACES
 from ganlib.system.files import RUNS, expand, locked
 
 VAL_PAIRS = 100  # images of each domain, at most, that a validation translates and judges
@@ -90,6 +92,9 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
     part = rank(), world_size()
     batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, done, part)
     with keeper:
+        if done == 0 and rank() == 0:
+            a, b = keeper.judge.pair
+            keeper.show(0, translate_both(emas, Pair(a[:FACES], b[:FACES]), amp))
         for step in range(done + 1, cfg.steps + 1):
             batch = next(batches)  # real_a, real_b: (B, 3, H, W) each
             for pool in pools:
@@ -104,22 +109,32 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
             keeper.note(step, losses)
             if not keeper.is_due(step):
                 continue
-            keeper.flush()
+            keeper.flush(step)
             if keeper.ends_epoch(step) and rank() == 0:
-                keeper.note_validation(step, validate(nets, emas, keeper.judge, cfg, amp))
+                figures, fakes = validate(nets, emas, keeper.judge, cfg, amp)
+                keeper.note_validation(step, figures, fakes)
             if keeper.save_if_due(step):
                 break  # somebody asked it to stop
     if rank() == 0:
         keeper.finish(mean_losses(nets, data.test, cfg, amp))
 
 
-def validate(nets: Nets, emas: list, judge: Judge, cfg: TrainConfig, amp) -> dict[str, float]:
+def validate(
+    nets: Nets, emas: list, judge: Judge, cfg: TrainConfig, amp
+) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
     """Losses on the first LOSS_PAIRS of the judge's pairs, and what it says of the fakes of all,
-    by the generators' running means."""
+    by the generators' running means; and these, fake_b and fake_a."""
+    fake_b, fake_a = translate_both(emas, judge.pair, amp)
+    losses = mean_losses(nets, judge.pair, cfg, amp, LOSS_PAIRS)
+    return losses | judge.check(fake_a, fake_b), (fake_b, fake_a)
+
+
+def translate_both(emas: list, pair: Pair, amp) -> tuple[Tensor, Tensor]:
+    """fake_b and fake_a of a pair of images, by the generators' running means: (N, 3, H, W)."""
     with amp:
-        fake_b = generate(emas[0].module, to_float(judge.pair.a))
-        fake_a = generate(emas[1].module, to_float(judge.pair.b))
-    return mean_losses(nets, judge.pair, cfg, amp, LOSS_PAIRS) | judge.check(fake_a, fake_b)
+        fake_b = generate(emas[0].module, to_float(pair.a))
+        fake_a = generate(emas[1].module, to_float(pair.b))
+    return fake_b, fake_a
 
 
 def build_checked_nets(

@@ -22,7 +22,8 @@ else:
     CACHE.mkdir()
 os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
 
-import ganlib  # before torch, which reads once how its threads wait
+
+import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
 
 import pytest
 import torch

@@ -308,7 +308,7 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
 
 def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
     figures = dict.fromkeys(LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
-    monkeypatch.setattr("ganlib.loop.validate", lambda *args: figures)
+    monkeypatch.setattr("ganlib.loop.validate", lambda *args: (figures, None))
     run = loop.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 6 and "kid_a" not in run.history and "NaN" not in (run.folder / "metrics.jsonl").read_text()
     figures |= {"cycle": math.inf}

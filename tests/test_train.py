@@ -466,7 +466,7 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
     def validate(nets, emas, *_):
         kid = next(kids)
         kept.append(weights(emas[0].module).clone())
-        return dict.fromkeys(LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}
+        return dict.fromkeys(LOSSES, 0.5) | {"kid_a": kid, "kid_b": kid}, None
     monkeypatch.setattr("ganlib.loop.validate", validate)
     run = loop.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "run")
     assert run.metrics["best_step"] == 4 and torch.equal(weights(run.best.g_ab), kept[1]) and torch.equal(weights(run.ema.g_ab), kept[2])
@@ -478,7 +478,7 @@ def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny
     uneven = uneven._replace(attributes=None, drawn=None)
     nets, others = setup(cfg)[0], setup(tiny(seed=5))[0]
     judge, emas = Judge(uneven, "val"), [build_ema(net) for net in others[:2]]
-    line = loop.validate(nets, emas, judge, cfg, nullcontext())
+    line, _ = loop.validate(nets, emas, judge, cfg, nullcontext())
     real_a, real_b = [side.float() / 127.5 - 1 for side in uneven.val]
     with torch.no_grad():
         assert line.items() >= judge.check(fake_a=others.g_ba(real_b), fake_b=others.g_ab(real_a)).items()

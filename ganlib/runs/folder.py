@@ -84,7 +84,7 @@ def clear(folder, checkpoints):
     from."""
     for pattern in (
         ".*.part",
-        *(("checkpoint-*.pt", "failed-step-*.pt", LOG) if checkpoints else ()),
+        *(("checkpoint-*.pt", "failed-step-*.pt", LOG, STRIP_PART) if checkpoints else ()),
     ):
         for path in folder.glob(pattern):
             # The writer of a .NAME.PID.part
@@ -133,6 +133,7 @@ def is_finished(folder):
 
 
 LOG = "metrics.jsonl.part"  # the log of a run that is not finished
+STRIP_PART = "strip.png.part"  # and its faces (show.strip)
 
 
 def find_checkpoints(folder):

@@ -26,6 +26,7 @@ from ganlib.runs.checkpoint import (
 from ganlib.runs.folder import clear, save_weights
 from ganlib.runs.log import Log
 from ganlib.runs.signals import Stop
+from ganlib.show.live import LiveTraining
 from ganlib.show.progress import Progress
 from ganlib.system.files import write_atomic
 
@@ -46,6 +47,7 @@ class Keeper:
         self.folder, self.cfg, self.data, self.how = folder, cfg, data, how
         self.judge, self.started = judge, started
         self.epoch_steps = cfg.epoch_steps or max(1, len(data.train.a) // cfg.batch_size)
+        self.live = None  # in processes that do not write
         self.ending = False
         self.tally = {
             "seconds": 0.0,
@@ -77,6 +79,11 @@ class Keeper:
         agree(checkpoint=done, data=self.data.fingerprint, config=self.cfg)
         self.done = done
         self.log = Log(self.folder, self.cfg.steps, length)
+        if self.judge:
+            steps = self.cfg.steps
+            self.live = LiveTraining(self.folder, self.judge.pair, steps, self.epoch_steps)
+            if done:
+                self.live.resume(done)
         return done
 
     def note_machine(self, step):
@@ -124,6 +131,8 @@ class Keeper:
         if error[0] is None:
             self.written = self.log.state()  # all of it is on disk
         self.stack.__exit__(*error)
+        if error[0] is None and not self.ending and self.live:
+            self.live.close()
         if error[0] is None and self.ending:
             # Where the signal came to another process, or its handler raises nothing.
             raise KeyboardInterrupt
@@ -153,7 +162,13 @@ class Keeper:
         if step % LOG_EVERY == 0 or time.perf_counter() - self.progress.shown > SLOW:
             self.progress.update(step)
 
-    def flush(self):
+    def show(self, step, fakes=None):
+        """Show where the training stands, in a notebook; keep some of the fakes, (fake_b, fake_a)
+        by the running means, to be seen later."""
+        self.live.show(step, self.log.table(), fakes)
+        self.lap("checks")
+
+    def flush(self, step):
         """Write the losses that were kept. Raises NotFinite, with the batch in a file, where one is
         not finite."""
         try:
@@ -166,10 +181,12 @@ class Keeper:
             save_failure(self.folder, error, next(batches), self.cfg, self.state)
             raise
         self.lap("seconds")
+        if self.live and self.live.due():
+            self.show(step)
 
-    def note_validation(self, step, figures):
-        """Write what a validation found, keep the weights if they are the best so far, and warn of
-        what goes wrong. Raises NotFinite as flush does."""
+    def note_validation(self, step, figures, fakes):
+        """Write what a validation found, keep the weights if they are the best so far, show its
+        fakes, and warn of what goes wrong. Raises NotFinite as flush does."""
         state, judge = self.state, self.judge
         try:
             line = self.log.write("val", self.epoch(step), step, figures)
@@ -183,7 +200,7 @@ class Keeper:
             if kind not in self.tally["warnings"]:
                 self.tally["warnings"][kind] = f"step {step}: {text}"
                 print(f"warning: step {step}: {text}")
-        self.lap("checks")
+        self.show(step, fakes)
 
     def save_if_due(self, step):
         """Write a checkpoint where it is time, or where somebody asked the run to stop; returns
@@ -226,6 +243,7 @@ class Keeper:
         save_weights(folder / "best.safetensors", state.best.weights)
         save_weights(folder / "weights.safetensors", weights)
         write_atomic(folder / "metrics.jsonl", log)
+        self.live.finish()
         wall = self.tally["wall"] + time.perf_counter() - self.started
         figures["wall_seconds"] = round(wall, 2)
         write_atomic(folder / "metrics.json", json.dumps(figures, indent=1))
