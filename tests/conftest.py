@@ -23,11 +23,10 @@ else:
 os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
 
 
-import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
-
 import pytest
 import torch
 
+import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.runs import keeper

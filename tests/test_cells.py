@@ -101,7 +101,7 @@ faces = load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=5)
 PHASES = {
     "drawing faces": "patch('ganlib.data.domains.draw_faces', here): load_domains('builtin', 32, builtin_a=6, builtin_b=7, builtin_eval=5)",
     "drawing the true counterparts": "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(faces)",
-    "looking at the images": "patch('ganlib.doctor.checks.measure', here): examine.examine(faces)",
+    "looking at the images": "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(faces)",
     "timing a training step": "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(faces, ngf=2, ndf=2)",
     "training the probe, once for this data set": "patch('ganlib.evaluate.probe.CACHE', Path(folder)), patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(faces)",
     "translating": "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",

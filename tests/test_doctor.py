@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 from ganlib import InputError
 from ganlib.data.domains import load_domains
 from ganlib.doctor.__main__ import main, parse_size
-from ganlib.doctor.checks import STRANGE, check_domains, check_sizes, look_at, show_size
+from ganlib.doctor.checks import STRANGE, check_likeness, check_sizes, look_at, show_size
 from ganlib.doctor.examine import examine, offenders, tell_cost
 from ganlib.faces import draw_faces
 
@@ -102,10 +102,10 @@ def test_swapped_small_and_unequal_domains(clean, tmp_path):
     assert set(found) == {"swapped_split"} and len(found["swapped_split"].files) == 16 and "val" in found["swapped_split"].text
     images = load_domains(clean, 64, domain_a="selfie")
     known, features = look_at(images)
-    assert [f.check for f in check_domains(known, features, images)] == ["swapped_domains"]
+    assert [f.check for f in check_likeness(known, features, images)] == ["swapped_domains"]
     images = load_domains("builtin", 64, builtin_a=20, builtin_b=120, builtin_eval=4)
     known, features = look_at(images)
-    assert [f.check for f in check_domains(known, features, images)] == ["few_images", "unequal"]
+    assert [f.check for f in check_likeness(known, features, images)] == ["few_images", "unequal"]
 
 
 def test_command_tells_and_writes_for_scripts_and_people(clean, tmp_path, capsys):
@@ -229,4 +229,4 @@ def test_nothing_is_strange_where_the_domains_look_alike(tmp_path):
     images = load_domains(tmp_path, 24, strict=False)
     known, features = look_at(images)
     assert 0.25 < (known.belongs > 0).mean() < 0.75 and (known.belongs < STRANGE).any()
-    assert "strange" not in {finding.check for finding in check_domains(known, features, images)}
+    assert "strange" not in {finding.check for finding in check_likeness(known, features, images)}

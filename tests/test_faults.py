@@ -324,7 +324,7 @@ def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch)
         return g | {"g": g["g"] * math.nan}, fake_a, fake_b
 
     monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
-    monkeypatch.setattr("ganlib.runs.checkpoint.write_atomic", lambda path, *content: system_files.explain(OSError(errno.ENOSPC, "full"), path))
+    monkeypatch.setattr("ganlib.runs.checkpoint.write_atomic", lambda path, *content: system_files.raise_unwritable(OSError(errno.ENOSPC, "full"), path))
     with pytest.raises(errors.NotFinite, match="step 1: not finite in train: g nan.*could not be kept .*no space left"):
         loop.fit(tiny(), faces, tmp_path)
 

@@ -87,7 +87,7 @@ def test_command_lines_write_there(home, faces, monkeypatch):
     written = []
     monkeypatch.setattr("ganlib.report.__main__.run", lambda entries, out, *rest: written.append(out))
     monkeypatch.setattr("ganlib.bench.__main__.measure", lambda *given: {"seconds": 1})
-    monkeypatch.setattr("ganlib.bench.__main__.explain", str)
+    monkeypatch.setattr("ganlib.bench.__main__.in_words", str)
     with contextlib.redirect_stdout(io.StringIO()):
         assert report_command.main(["~/mine.yaml", "--out=~/page"]) == 0
         assert doctor_command.main(["~/set", "--no-cost", "--image-size", "32", "--out=~/looks"]) in (0, 1)

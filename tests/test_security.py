@@ -119,7 +119,7 @@ def test_no_pickle_from_outside_is_executed(run_folder, tmp_path, marker, kind, 
     monkeypatch.setattr("ganlib.evaluate.inception.HASH", evaluate_inception.hashlib.sha256(content).hexdigest()[:8])     # as one might find with some patience
     refused(lambda: evaluate_inception.find_inception(str(path)), path)
 
-    kept = [evaluate_probe.CACHE / f"probe-{evaluate_probe.VERSION}-attributes-{faces.fingerprint[:16]}.pt"]
+    kept = [evaluate_probe.CACHE / f"probe-{evaluate_probe.PROBE_VERSION}-attributes-{faces.fingerprint[:16]}.pt"]
     monkeypatch.setattr("ganlib.evaluate.probe.CACHE", tmp_path)
     (tmp_path / kept[0].name).write_bytes(content)
     monkeypatch.setattr("ganlib.evaluate.probe.train_probe", lambda images: 1 / 0)

@@ -336,7 +336,7 @@ def test_damaged_cache_is_made_anew(flat, small_memory, spoil, monkeypatch):
 
 def test_cache_of_another_version_is_not_read(flat, small_memory, monkeypatch):
     load_domains(flat, 32)
-    monkeypatch.setattr("ganlib.data.decode.VERSION", data_decode.VERSION + 1)
+    monkeypatch.setattr("ganlib.data.decode.CACHE_VERSION", data_decode.CACHE_VERSION + 1)
     load_domains(flat, 32)
     assert len(list(small_memory.iterdir())) == 2
 

@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-from ganlib.bench.timing import grow, learn, measure
+from ganlib.bench.timing import grow, learn, measure_step
 from ganlib.config import ARCHS, RECIPES, TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.device import default_device
@@ -22,7 +22,7 @@ from ganlib.system.command import call
 from ganlib.system.files import expand, write_atomic
 
 
-def explain(result):
+def in_words(result):
     """A measurement in words, for a terminal."""
     r, speed = result, result["pairs_per_second"]
     peak, reach = r["peak"][r["precision"]], r["flops_per_pair"] / r["bytes_per_pair"]
@@ -133,8 +133,8 @@ def main(arguments=None):
                 f"--accumulate {options.accumulate}: expected a divisor of the batch of "
                 f"{cfg.batch_size}"
             )
-        result = measure(cfg, device, options.steps, options.accumulate, options.compile)
-        print(explain(result))
+        result = measure_step(cfg, device, options.steps, options.accumulate, options.compile)
+        print(in_words(result))
         if options.growth:
             result["growth"] = grow(cfg, device, options.steps)
             print(

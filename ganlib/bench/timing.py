@@ -283,7 +283,7 @@ def measure_memory(cfg, device, accumulate=1):
     return memory[0]
 
 
-def measure(cfg, device, steps=10, accumulate=1, compiled=False):
+def measure_step(cfg, device, steps=10, accumulate=1, compiled=False):
     """Everything about one size, as a dict that JSON holds: see `explain` for what it says in
     words."""
     with out_of_memory(cfg, accumulate), Progress("measuring a step", 4, unit="parts") as progress:

@@ -64,7 +64,7 @@ def render(table, style):
     return text
 
 
-def explain(table, protocols, weights):
+def describe_protocols(table, protocols, weights):
     """What the table is of, in sentences."""
     p = protocols["kid_probe"]
     return [
@@ -121,7 +121,7 @@ def main(arguments=None):
         print(to_json(table, found, protocols, options.weights))
         return 0
     said = [
-        *explain(table, protocols, options.weights),
+        *describe_protocols(table, protocols, options.weights),
         *(f"- {line}" for line in conclude(table, found)),
     ]
     if options.format == "latex":

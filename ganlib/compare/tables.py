@@ -8,7 +8,7 @@ import pandas as pd
 
 from ganlib.config import RECIPES
 from ganlib.errors import InputError, one_line
-from ganlib.evaluate.scores import SCORES, VERSION, family
+from ganlib.evaluate.scores import PROTOCOL_VERSION, SCORES, family
 from ganlib.runs.folder import load_config, read_json
 from ganlib.system.files import expand
 
@@ -57,11 +57,12 @@ def gather(folders, weights="ema"):
                 "domain, for a KID"
             )
         for name, protocol in metrics["protocols"].items():
-            if protocol.get("version") != VERSION:
+            if protocol.get("version") != PROTOCOL_VERSION:
                 raise InputError(
                     f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
                     "scores, "
-                    f"expected {VERSION}; ganlib.loop.fit_or_load, with the run's config and "
+                    f"expected {PROTOCOL_VERSION}; ganlib.loop.fit_or_load, with the run's config "
+                    "and "
                     "data, scores "
                     "it anew without a training, as notebook 04 does"
                 )

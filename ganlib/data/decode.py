@@ -23,14 +23,14 @@ from threading import get_ident
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ganlib.data.ranges import CLIPPED, NOT_FINITE, find_range, is_wide, measure, scale
+from ganlib.data.ranges import CLIPPED, NOT_FINITE, find_range, is_wide, measure_spans, scale
 from ganlib.errors import InputError, printable
-from ganlib.system.files import CACHE, NO_SPACE, explain, write_atomic
+from ganlib.system.files import CACHE, NO_SPACE, raise_unwritable, write_atomic
 
 # Bytes of pixels in memory; a larger data set lies on disk, decoded, and is mapped
 CACHE_ABOVE = 256 * 2**20
 # Of what decode_image makes of a file: another one does not read the cache of this one
-VERSION = 1
+CACHE_VERSION = 1
 # Images in work at a time, so that memory does not grow with the data set
 CHUNK = 256
 MAX_PIXELS = 100_000_000  # of one image before it is scaled
@@ -160,7 +160,7 @@ def narrow(image, value_range):
     finite = np.isfinite(values)
     if not finite.any():
         raise ValueError("no value in it is a finite number")
-    span = measure(values[finite])
+    span = measure_spans(values[finite])
     low, high = value_range or find_range([span])
     remarks = [] if finite.all() else [NOT_FINITE]
     if (values[finite] < low).any() or (values[finite] > high).any():
@@ -290,7 +290,7 @@ class Cache:
     values by domain, as far as they are known before (what is found comes from the files)."""
 
     def __init__(self, source, plan, others, size, ranges=None):
-        key = [VERSION, size, [(*entry, source.files[entry[2]]) for entry in plan], others]
+        key = [CACHE_VERSION, size, [(*entry, source.files[entry[2]]) for entry in plan], others]
         key = json.dumps(key + ([ranges] if ranges else []))  # ASCII: any name will do
         name = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[:40]
         self.folder = CACHE / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -317,7 +317,7 @@ class Cache:
     def __exit__(self, kind, error, trace):
         shutil.rmtree(self.part, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in NO_SPACE:
-            explain(
+            raise_unwritable(
                 error, f"{self.folder} ({self.needed / 1e9:.1f} GB of decoded images)", self.needed
             )
 

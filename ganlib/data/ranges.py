@@ -44,7 +44,7 @@ EXPECTED = (
 )
 
 
-def measure(values):
+def measure_spans(values):
     """(low, high) of the finite values (N,) of one file, without hot pixels."""
     low, high = (
         np.quantile(values, 0.001, method="higher"),
@@ -147,7 +147,7 @@ def is_wide(mode):
     return mode.startswith(("I", "F"))
 
 
-def tell(ends):
+def show_ends(ends):
     """A range in words."""
     return "{:.6g} to {:.6g}".format(*ends)
 
@@ -172,11 +172,11 @@ def tell_ranges(ranges, given, written, files):
         if domain in given:
             kept = written.get(domain, ends)
             origin = "as value_range says" + (
-                f" (the manifest: {tell(kept)})" if kept != ends else ""
+                f" (the manifest: {show_ends(kept)})" if kept != ends else ""
             )
         others = f"; its {(~wide).sum()} files of 8 bits are 0 to 255" if not wide.all() else ""
         notes.append(
-            f"{printable(domain)}: values {tell(ends)} are black to white in its {wide.sum()} "
+            f"{printable(domain)}: values {show_ends(ends)} are black to white in its {wide.sum()} "
             f"files of more than 8 bits, {origin}{others}"
         )
     return notes

@@ -30,7 +30,7 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     source = open_source(data)
     layout = group_files(source.files)
     groups, outside = layout.groups, layout.outside
-    names = check_domains(data, groups, domain_a)
+    names = check_domain_names(data, groups, domain_a)
     manifest = source.manifest if all(split == "" for split, _ in groups) else None
     rows, written = read_manifest(manifest, source.files, strict), []
     check_places(data, layout, rows)
@@ -89,7 +89,7 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     return source.name, names, arrays, facts, notes, digests, ranges
 
 
-def check_domains(data, groups, domain_a):
+def check_domain_names(data, groups, domain_a):
     """Names of A and B; InputError unless there are two. domain_a: as the folder is called, or
     as it is printed."""
     names = sorted({domain for _, domain in groups})

@@ -41,7 +41,7 @@ def parse_size(text):
     return int(numbers[1]) if numbers[2] is None else [int(numbers[1]), int(numbers[2])]
 
 
-def tell(images, diagnosis, cost):
+def to_text(images, diagnosis, cost):
     """The diagnosis as text for a terminal."""
     lines = [f"{images.name}: {'; '.join(images.notes)}"]
     for letter, kind in zip("AB", list_kinds(images)):
@@ -152,7 +152,7 @@ def main(argv=None):
             diagnosis.findings.insert(
                 0, Finding("image_size", ERROR, str(error), "set another image_size", [], [])
             )
-        print(to_json(images, diagnosis, cost) if args.json else tell(images, diagnosis, cost))
+        print(to_json(images, diagnosis, cost) if args.json else to_text(images, diagnosis, cost))
         if out:
             save(out, images, diagnosis, cost)
     except InputError as error:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ganlib.data.formats import fix_of, is_image_name
-from ganlib.data.ranges import CLIPPED, NOT_FINITE, is_wide, tell
+from ganlib.data.ranges import CLIPPED, NOT_FINITE, is_wide, show_ends
 from ganlib.data.reading import why_unused
 from ganlib.data.sources import LAYOUTS, splits_of
 from ganlib.data.splits import fingerprints, near_duplicates
@@ -76,12 +76,14 @@ def look_at(images):
     looks, features = [], []
     with Progress("looking at the images", len(known), unit="images") as progress:
         for part in parts:
-            looks.append(measure(part).join(score_by_cleanvision(part)))
-            features.append(describe(part))
+            looks.append(measure_looks(part).join(score_by_cleanvision(part)))
+            features.append(describe_looks(part))
             progress.add(len(part))
     known, features = known.join(pd.concat(looks, ignore_index=True)), torch.cat(features)
     return known.assign(
-        belongs=probe(features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy())
+        belongs=side_of_each(
+            features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy()
+        )
     ), features
 
 
@@ -112,7 +114,7 @@ def score_by_cleanvision(images):
     )
 
 
-def measure(images):
+def measure_looks(images):
     """The MEASURES of images, a DataFrame: brightness (mean), contrast (standard deviation of
     the grey), colourfulness (mean range of the channels), all in 0 .. 1; sharpness: 98th
     percentile of the absolute Laplacian of the grey, over the contrast."""
@@ -141,7 +143,7 @@ def laplace(grey):
     )
 
 
-def describe(images):
+def describe_looks(images):
     """Features (N, 210) that tell drawings from photographs: an 8x8 thumbnail and quantiles of
     edges, saturation and brightness, by which the probe and the check of swapped domains go."""
     x = images.float()
@@ -160,7 +162,7 @@ def describe(images):
     return torch.cat(parts, 1).double()
 
 
-def probe(features, is_a, is_train, folds=4):
+def side_of_each(features, is_a, is_train, folds=4):
     """How much each image looks like its own domain (about 1) or like the other (about -1),
     (N,): ridge regression on the features, fitted on train, and judging the training images by
     fits that did not see them."""
@@ -181,7 +183,7 @@ def probe(features, is_a, is_train, folds=4):
     return (out * y).numpy()
 
 
-def pick(check, level, known, bad, text, fix):
+def as_finding(check, level, known, bad, text, fix):
     """A Finding on the rows of known where bad is true: a list, empty if there are none."""
     rows = np.flatnonzero(bad)
     return (
@@ -275,7 +277,7 @@ def check_sizes(known, size):
     usual = pixels.groupby(known.side).transform("median")
     shape = known.width / known.height / (size[1] / size[0])
     odd = (pixels > 16 * usual) | (pixels < usual / 16)
-    found = pick(
+    found = as_finding(
         "enlarged",
         WARNING,
         known,
@@ -283,7 +285,7 @@ def check_sizes(known, size):
         f"images smaller than {show_size(size)}, which get enlarged: {{n}}",
         "take them out, or set a smaller image_size",
     )
-    found += pick(
+    found += as_finding(
         "proportions",
         WARNING,
         known,
@@ -291,7 +293,7 @@ def check_sizes(known, size):
         "images so long that over half of them is cropped off: {n}",
         "crop them yourself, or take them out",
     )
-    found += pick(
+    found += as_finding(
         "odd_size",
         WARNING,
         known,
@@ -305,7 +307,7 @@ def check_sizes(known, size):
     for remark in sorted(set("; ".join(remarks[remarks != ""]).split("; ")) - {""}):
         has = remarks.str.contains(remark, regex=False)
         level = WARNING if "frames" in remark else NOTE
-        found += pick(
+        found += as_finding(
             "remark",
             level,
             known,
@@ -337,10 +339,10 @@ def check_quality(known, size):
     common = grey.groupby(known.side).transform("mean") > 0.5
     look = "look at them; take out what the generator should not learn to make"
     return (
-        pick("dark", WARNING, known, dark & ~flat, "very dark images: {n}", look)
-        + pick("bright", WARNING, known, bright & ~flat, "very bright images: {n}", look)
-        + pick("flat", WARNING, known, flat, "images that show next to nothing: {n}", look)
-        + pick(
+        as_finding("dark", WARNING, known, dark & ~flat, "very dark images: {n}", look)
+        + as_finding("bright", WARNING, known, bright & ~flat, "very bright images: {n}", look)
+        + as_finding("flat", WARNING, known, flat, "images that show next to nothing: {n}", look)
+        + as_finding(
             "blurred",
             WARNING,
             known,
@@ -348,10 +350,10 @@ def check_quality(known, size):
             "images that are blurred, compared with their domain: {n}",
             look,
         )
-        + pick(
+        + as_finding(
             "grey", WARNING, known, grey & ~common, "grey images in a domain of colour: {n}", look
         )
-        + pick(
+        + as_finding(
             "grey_domain",
             NOTE,
             known,
@@ -387,7 +389,7 @@ def check_ranges(known, images):
             doubts = {doubt: rows for doubt, rows in doubts.items() if rows.any()}
             rows = [*doubts.values()] or [mine & wide]
             rows = np.flatnonzero(np.logical_or.reduce(rows))
-            ends, n = tell(images.value_ranges[domain]), (mine & wide).sum()
+            ends, n = show_ends(images.value_ranges[domain]), (mine & wide).sum()
             text = "; ".join(
                 [
                     f"{domain}: values {ends} are black to white in {n} files of more than 8 bits",
@@ -491,7 +493,7 @@ def check_copies(known, images):
     return found
 
 
-def check_domains(known, features, images):
+def check_likeness(known, features, images):
     """Domains that are small, unequal, mixed up or swapped."""
     n_a, n_b = map(len, images.train)
     found = []
@@ -527,7 +529,7 @@ def check_domains(known, features, images):
     swapped = [s for s in ("val", "test") if min(part.get((s, side), 0) for side in "ab") > 0.5]
     for split in swapped:
         rows = known.split == split
-        found += pick(
+        found += as_finding(
             "swapped_split",
             ERROR,
             known,
@@ -535,7 +537,7 @@ def check_domains(known, features, images):
             f"in {split} the two domains look swapped, compared with train",
             f"exchange the two folders of {split}",
         )
-    found += pick(
+    found += as_finding(
         "strange",
         WARNING,
         known,

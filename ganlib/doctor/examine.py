@@ -15,8 +15,8 @@ from ganlib.doctor.checks import (
     NOTE,
     WARNING,
     check_copies,
-    check_domains,
     check_files,
+    check_likeness,
     check_quality,
     check_ranges,
     check_sizes,
@@ -60,7 +60,7 @@ def examine(images):
     findings = (
         check_files(images)
         + check_copies(known, images)
-        + check_domains(known, features, images)
+        + check_likeness(known, features, images)
         + check_sizes(known, size)
         + check_ranges(known, images)
         + check_quality(known, size)

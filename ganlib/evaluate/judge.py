@@ -17,10 +17,10 @@ from ganlib.evaluate.probe import agreement, find_probe
 from ganlib.evaluate.scores import (
     BOUNDS,
     FID_PART,
+    PROTOCOL_VERSION,
     SCORES,
     SEED,
     SHARE_PART,
-    VERSION,
     WHAT,
     as_score,
     family,
@@ -235,7 +235,7 @@ class Judge:
         where this is equal."""
         n = {side: len(getattr(self.pair, side)) for side in "ab"}
         common = {
-            "version": VERSION,
+            "version": PROTOCOL_VERSION,
             "n": n,
             "split": self.split,
             "resolution": list(self.pair.a.shape[-2:]),

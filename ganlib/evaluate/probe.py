@@ -32,7 +32,7 @@ from ganlib.runs.signals import Stop
 from ganlib.show.progress import Progress
 from ganlib.system.files import CACHE, write_atomic
 
-VERSION = 1  # of what follows: a probe of another version is trained anew
+PROBE_VERSION = 1  # of what follows: a probe of another version is trained anew
 WIDTHS, EMBEDDING, CODE = (32, 64, 128, 128), 128, 64
 # steps: half the number of training images, within these
 BATCH, RATE, LEAST_STEPS, MOST_STEPS = 64, 2e-3, 200, 1200
@@ -219,7 +219,7 @@ def find_probe(images, device="cpu"):
     to be the same on each call) and kept there."""
     images = images.settled()
     objective = "attributes" if images.attributes else "views"
-    path = CACHE / f"probe-{VERSION}-{objective}-{images.fingerprint[:16]}.pt"
+    path = CACHE / f"probe-{PROBE_VERSION}-{objective}-{images.fingerprint[:16]}.pt"
     with suppress(Exception):  # none there, or one that was damaged: torch raises nearly anything
         return Probe(torch.load(path, weights_only=True), device)
     state, content = train_probe(images), io.BytesIO()
@@ -267,7 +267,7 @@ def train_state(images, seed):
     with Progress("training the probe, once for this data set", steps) as progress:
         for step in range(1, steps + 1):
             index = torch.randint(n, (BATCH,), generator=rng)
-            batch = to_float(pick(images.train, index))
+            batch = to_float(take_rows(images.train, index))
             loss = (
                 attribute_loss(net, batch, index, columns, targets, rng)
                 if columns
@@ -288,7 +288,7 @@ def train_state(images, seed):
         "readable": {},
     }
     features = torch.sinh(
-        Probe(state).look(pick(images.train, torch.arange(0, n, max(1, n // SCALED_BY))))[0]
+        Probe(state).look(take_rows(images.train, torch.arange(0, n, max(1, n // SCALED_BY))))[0]
     )
     deviation = features.std(0)
     state |= {
@@ -306,7 +306,7 @@ def train_state(images, seed):
     return state
 
 
-def pick(pair, index):
+def take_rows(pair, index):
     """The images of a Pair, those of B counted on from those of A; a copy of these alone, as the
     pair may lie on disk."""
     is_b, out = index >= len(pair.a), torch.empty(len(index), *pair.a.shape[1:], dtype=torch.uint8)

@@ -5,7 +5,7 @@ import math
 from ganlib.evaluate import distances as evaluate_distances
 
 # Of the formulas: scores of another one are no longer the same scores
-VERSION = 2
+PROTOCOL_VERSION = 2
 SEED = 0  # of subsets, resamples, patches and projections
 
 # What each score is (its name without domain or direction), and whether more of it is better. In

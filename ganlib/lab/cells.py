@@ -24,7 +24,7 @@ def begin():
     shell = sys.modules["IPython"].get_ipython()
     if not MADE:
         shell.events.register("post_run_cell", lambda result: keep_or_forget(shell, result))
-        shell.set_custom_exc((NameError, KeyboardInterrupt), tell)
+        shell.set_custom_exc((NameError, KeyboardInterrupt), show_error)
     known = [name for name in shell.user_ns if name not in shell.user_ns_hidden]
     MADE.update(dict.fromkeys(name for name in known if not name.startswith("_")))
 
@@ -62,7 +62,7 @@ def find_names(shell, text):
         return re.findall(r"^(\w+)\s*=(?!=)", text, re.M)
 
 
-def tell(shell, kind, error, trace, tb_offset=None):
+def show_error(shell, kind, error, trace, tb_offset=None):
     """Show a NameError or a KeyboardInterrupt, in one line where more would not help."""
     if isinstance(error, KeyboardInterrupt):
         in_one_line(error, "stopped")

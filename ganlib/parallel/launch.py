@@ -73,7 +73,8 @@ def launch(cfg, data, folder, how):
         )
     if torch.cuda.is_available() and how.processes > torch.cuda.device_count():
         raise InputError(
-            f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; expected at "
+            f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; "
+            "expected at "
             "most as many"
         )
     processes = how.processes
@@ -126,7 +127,7 @@ def launch(cfg, data, folder, how):
             try:
                 while ranks.poll() is None:
                     time.sleep(0.2)
-                    tell(heard)
+                    pass_on(heard)
                     told = [
                         json.loads(line)
                         for line in feed.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -142,7 +143,7 @@ def launch(cfg, data, folder, how):
                 while ranks.poll() is None:
                     with suppress(KeyboardInterrupt):
                         ranks.wait()
-                tell(heard)
+                pass_on(heard)
         lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
     if ranks.returncode:
         told = next(
@@ -160,7 +161,7 @@ def launch(cfg, data, folder, how):
         )
 
 
-def tell(heard):
+def pass_on(heard):
     """Print the lines in a file of several processes' output that a user would have seen from
     one."""
     for line in heard:

@@ -39,7 +39,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     allowed-failures). One that fails is told in its Outcome and stops none of the others. Raises
     InputError where Dask or the scheduler cannot be had."""
     if not scheduler:
-        return gather(
+        return collect(
             (outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs),
             len(cfgs),
         )
@@ -68,12 +68,12 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
             )
             for cfg in cfgs
         ]
-        return gather(
+        return collect(
             (outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)), len(cfgs)
         )
 
 
-def gather(outcomes, n):
+def collect(outcomes, n):
     """The list of n outcomes, in a bar as they come."""
     found = []
     with Progress("training the runs of the grid", n, unit="runs") as progress:

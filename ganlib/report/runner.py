@@ -22,7 +22,7 @@ from ganlib.errors import InputError, printable
 from ganlib.report.page import INCOMPLETE, render
 from ganlib.report.stale import ASKED, digest, inputs, know_data, read_steps, reason
 from ganlib.show.progress import FEED, meter
-from ganlib.system.files import NO_SPACE, explain, locked, write_atomic
+from ganlib.system.files import NO_SPACE, locked, raise_unwritable, write_atomic
 from ganlib.system.surroundings import prefer_own_kernel
 
 PATIENCE = 5  # seconds that an interrupted notebook has to end by itself
@@ -240,7 +240,7 @@ def explain_failure(error, path):
     """What broke a notebook, in one line; a disk that is full here, and not in the notebook, is
     raised as an InputError."""
     if isinstance(error, OSError) and error.errno in NO_SPACE:
-        explain(error, error.filename or path.parents[1] / path.name)
+        raise_unwritable(error, error.filename or path.parents[1] / path.name)
     if isinstance(error, DeadKernelError):
         return (
             "DeadKernelError: the notebook's process was killed, as a system does that is short of "

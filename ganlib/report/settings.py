@@ -102,7 +102,7 @@ def plan(path, overrides):
             key for key in item if key not in ("notebook", "name", "title", "parameters")
         ]:
             raise InputError(
-                f"{path}: {tell(unknown[0])}: expected notebook, name, title or parameters"
+                f"{path}: {show_name(unknown[0])}: expected notebook, name, title or parameters"
             )
         known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
         # None that lies elsewhere: what it holds is executed
@@ -160,11 +160,11 @@ def refuse_unknown(source, given, known, what):
     for name in given:
         if name not in known:
             raise InputError(
-                f"{source}: {tell(name)}: {what}; there are {', '.join(sorted(known))}"
+                f"{source}: {show_name(name)}: {what}; there are {', '.join(sorted(known))}"
             )
 
 
-def tell(name):
+def show_name(name):
     """A name in a YAML file as it stands in an error, which may be any value."""
     return printable(name)[:100] if isinstance(name, str) else shown(name)
 

@@ -19,7 +19,7 @@ from ganlib.parallel.ranks import rank
 from ganlib.runs.folder import LOG, find_checkpoints, is_finished, show_difference
 from ganlib.system.files import write_atomic
 
-MAGIC, VERSION = "ganlib checkpoint", 1
+MAGIC, CHECKPOINT_VERSION = "ganlib checkpoint", 1
 
 
 class State(NamedTuple):
@@ -122,7 +122,9 @@ def write_state(path, state):
     torch.save(state, content)
     content = content.getbuffer()
     write_atomic(
-        path, f"{MAGIC} {VERSION} {hashlib.sha256(content).hexdigest()} {len(content)}\n", content
+        path,
+        f"{MAGIC} {CHECKPOINT_VERSION} {hashlib.sha256(content).hexdigest()} {len(content)}\n",
+        content,
     )
 
 
@@ -137,8 +139,8 @@ def read_state(path, device="cpu"):
     words = head.decode("ascii", "replace").split()
     if len(words) != 5 or " ".join(words[:2]) != MAGIC:
         raise Damaged("not a checkpoint of ganlib" if head else "empty")
-    if words[2] != str(VERSION):
-        raise Damaged(f"of version {words[2]}, and this ganlib reads version {VERSION}")
+    if words[2] != str(CHECKPOINT_VERSION):
+        raise Damaged(f"of version {words[2]}, and this ganlib reads version {CHECKPOINT_VERSION}")
     if str(len(content)) != words[4]:
         raise Damaged(f"cut off: {len(content):,} bytes of {words[4]}")
     if hashlib.sha256(content).hexdigest() != words[3]:

@@ -14,7 +14,7 @@ import torch
 from ganlib.errors import NotFinite
 from ganlib.parallel.ranks import mean, rank
 from ganlib.runs.folder import LOG
-from ganlib.system.files import explain
+from ganlib.system.files import raise_unwritable
 
 # Of steps at most: of a longer training every second, third, ... step is written.
 LINES = 20_000
@@ -50,7 +50,7 @@ class Log:
                 encoding="utf-8",
             )
         except OSError as error:
-            explain(error, self.path)
+            raise_unwritable(error, self.path)
         return self
 
     def __exit__(self, *error):
@@ -90,7 +90,7 @@ class Log:
             self.file.flush()
             self.sha256.update(text.encode())
         except OSError as error:
-            explain(error, self.path, len(text))
+            raise_unwritable(error, self.path, len(text))
         self.remember(line)
         return line
 
@@ -115,7 +115,7 @@ class Log:
             if rank() == 0:
                 os.fsync(self.file.fileno())
         except OSError as error:
-            explain(error, self.path)
+            raise_unwritable(error, self.path)
         return {
             "bytes": self.path.stat().st_size if rank() == 0 else 0,
             "sha256": self.sha256.hexdigest(),

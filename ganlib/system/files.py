@@ -45,7 +45,7 @@ def check_home():
     expand(os.environ.get("GANLIB_HOME", ""), "GANLIB_HOME")
 
 
-def explain(error, path, needed=None):
+def raise_unwritable(error, path, needed=None):
     """Raise an OSError of writing as an InputError that names the path: a full disk (needed:
     bytes), a folder that cannot be written; any other as it is."""
     if error.errno in NO_SPACE:
@@ -93,7 +93,7 @@ def write_atomic(path, *content):
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
-        explain(error, path, sum(map(len, content)))
+        raise_unwritable(error, path, sum(map(len, content)))
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def locked(path, what):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8", errors="replace")
         except OSError as error:
-            explain(error, path)
+            raise_unwritable(error, path)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
