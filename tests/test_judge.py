@@ -85,7 +85,7 @@ def test_copying_wins_faithfulness_and_a_random_answer_wins_realism(judge):
         better, worse = (random, copied) if family(name) in ("kid_probe", "fid_probe", "precision_probe", "recall_probe", "swd") else (copied, random)
         if name.startswith(("psnr", "ssim", "perceptual")):     # to the truth, which is of the target domain: neither is right
             continue
-        sign = 1 if SCORES[family(name)][1] else -1
+        sign = 1 if SCORES[family(name)].better == "more" else -1
         assert sign * better[name] > sign * worse[name], name
     assert all(copied[f"{name}_{way}"] == 0 for name in ("content", "cycle") for way in ("ab", "ba"))
     assert all(0.9 < random[f"content_{way}"] < 1.1 for way in ("ab", "ba"))

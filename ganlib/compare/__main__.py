@@ -30,7 +30,7 @@ def render(table, style):
     rows = []
     for name in columns + list(COSTS):
         row = [
-            describe(name) + (" ↑" if SCORES[family(name)][1] else " ↓")
+            describe(name) + (" ↑" if SCORES[family(name)].better == "more" else " ↓")
             if name in columns
             else COSTS[name]
         ]

@@ -155,7 +155,7 @@ def describe(name):
     """A score's name in words, with its domain or direction: "KID, probe, of fake_a", "content
     distance A to B"."""
     end = name.rsplit("_", 1)[1]
-    return f"{SCORES[family(name)][0]} " + (
+    return f"{SCORES[family(name)].title} " + (
         f"{end[0].upper()} to {end[1].upper()}" if len(end) == 2 else f"of fake_{end}"
     )
 

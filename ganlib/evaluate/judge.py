@@ -15,13 +15,12 @@ from ganlib.data.domains import Pair, check_domains, load_truth, to_float
 from ganlib.evaluate import distances as evaluate_distances
 from ganlib.evaluate.probe import agreement, find_probe
 from ganlib.evaluate.scores import (
-    BOUNDS,
     FID_PART,
     PROTOCOL_VERSION,
     SCORES,
     SEED,
     SHARE_PART,
-    WHAT,
+    Direction,
     as_score,
     family,
     realism,
@@ -85,37 +84,23 @@ class Judge:
         return self.check(*[-to_float(side) for side in self.pair[::-1]])
 
     def by_image(self, out, way):
-        """Faithfulness of each translation in a direction, "ab" or "ba", as a DataFrame of one row
-        an image.
+        """Each score of an image that scores.SCORES has, for the translations in a direction, "ab"
+        or "ba", as a DataFrame of one row an image; NaN where it has no value.
 
-        cycle: mean |rec - real|, 0 to 2. content: distance of the probe's contents from input to
-        fake, 1 for two strangers of the two domains. nearest: distance of the fake's features to
-        those of the nearest real image of its domain. Of built-in faces also agreement (mean
-        over the attributes that the probe reads well), and to the true counterpart psnr (dB;
-        none, NaN, for the counterpart itself), ssim and perceptual. out: what translate gives;
-        without rec there is no cycle."""
+        nearest, which is no score: distance of the fake's features to those of the nearest real
+        image of its domain. out: what translate gives; without rec there is no cycle."""
         source, target = WAYS[way]
-        fake, table = to_bytes(out[f"fake_{target}"]), {}
+        fake = to_bytes(out[f"fake_{target}"])
         features, contents = self.probe.look(fake)
-        if f"rec_{source}" in out:
-            table["cycle"] = (out[f"rec_{source}"] - out[f"real_{source}"]).abs().mean((1, 2, 3))
-        table["content"] = (contents - self.contents[source]).norm(dim=1) / self.strangers
-        table["nearest"] = torch.cdist(features, self.features["probe", target]).min(1).values
-        if self.attributes is not None and self.probe.readable:
-            table["agreement"] = self.agreements(fake, way).mean(axis=1).to_numpy()
-        if self.truth:
-            from torchmetrics.functional.image import peak_signal_noise_ratio  # 3 s to import
-
-            pair = to_float(fake), to_float(self.truth[way])
-            table["psnr"] = peak_signal_noise_ratio(
-                *pair, data_range=2.0, reduction="none", dim=(1, 2, 3)
-            )
-            table["ssim"] = evaluate_distances.ssim(fake, self.truth[way])
-            table["perceptual"] = self.probe.perceptual(*pair)
-        table = {
-            name: column.numpy() if torch.is_tensor(column) else column
-            for name, column in table.items()
-        }
+        real, rec = out[f"real_{source}"], out.get(f"rec_{source}")
+        direction = Direction(self, way, source, real, fake, rec, contents)
+        table = {}
+        for name, score in SCORES.items():
+            values = score.of_images(direction) if score.of_images else None
+            if values is not None:
+                table[name] = values.numpy()
+        nearest = torch.cdist(features, self.features["probe", target]).min(1).values
+        table["nearest"] = nearest.numpy()
         return pd.DataFrame(table).astype(np.float64).replace(np.inf, np.nan)
 
     def agreements(self, fake, way):
@@ -140,21 +125,22 @@ class Judge:
                     found = extractor.look(fake)
                     found = found[0] if name == "probe" else found
                     for measure, *score in realism(found, self.features[name, side]):
-                        bounds = BOUNDS.get(measure, ())
-                        scores[f"{measure}_{name}_{side}"] = as_score(*score, *bounds)
+                        measure = f"{measure}_{name}"
+                        scores[f"{measure}_{side}"] = as_score(measure, *score)
                     progress.add()
                 fake, real = to_float(fake), to_float(real)
                 found = evaluate_distances.sliced_wasserstein(fake, real, SEED, with_error=True)
-                scores[f"swd_{side}"] = as_score(*symmetric(found["mean"], found["error"]), 0)
+                found = symmetric(found["mean"], found["error"])
+                scores[f"swd_{side}"] = as_score("swd", *found)
                 progress.add()
             for way in WAYS:
                 table = self.by_image(out, way).drop(columns="nearest")
                 for name in table.columns[table.notna().any()]:
-                    values = torch.tensor(table[name])
-                    scores[f"{name}_{way}"] = as_score(*evaluate_distances.mean_interval(values))
+                    values = evaluate_distances.mean_interval(torch.tensor(table[name]))
+                    scores[f"{name}_{way}"] = as_score(name, *values)
                 progress.add()
-        order = {name: i for i, name in enumerate(SCORES)}
-        return dict(sorted(scores.items(), key=lambda item: order[family(item[0])]))
+        order = list(SCORES)
+        return dict(sorted(scores.items(), key=lambda item: order.index(family(item[0]))))
 
     def check(self, fake_a, fake_b):
         """The few figures that are followed during training, of float fakes of this judge's
@@ -283,27 +269,13 @@ class Judge:
             ),
         }
         per_image = common | {"interval": "95 % of a mean over images: Student's t"}
-        by_probe = per_image | {
-            "extractor": f"probe, {self.probe.objective}",
-            "hash": self.probe.hash,
-        }
-        found |= {"cycle": per_image, "content": by_probe}
-        if self.images.drawn:
-            found |= {
-                "agreement": by_probe | {"attributes": list(self.probe.readable)},
-                "psnr": per_image,
-                "ssim": per_image,
-                "perceptual": by_probe,
-            }
-        return {
-            name: {
-                "what": WHAT[
-                    name.rsplit("_", 1)[0] if name.endswith(("_probe", "_inception")) else name
-                ]
-            }
-            | protocol
-            for name, protocol in found.items()
-        }
+        by_probe = {"extractor": f"probe, {self.probe.objective}", "hash": self.probe.hash}
+        for name, score in SCORES.items():
+            if score.of_images and (self.images.drawn or not score.of_drawn):
+                found[name] = per_image | (by_probe if score.by_probe else {})
+        if "agreement" in found:
+            found["agreement"]["attributes"] = list(self.probe.readable)
+        return {name: {"what": SCORES[name].what} | by for name, by in found.items()}
 
 
 def correlate(x, y):

@@ -1,71 +1,188 @@
-"""The scores: what each is, how it is taken, and its interval."""
+"""The scores: one table of what each is, how it is taken, and its interval.
+
+A new score of each image is a function of a Direction and a row of SCORES; what prints, compares
+and keeps scores goes by the table.
+"""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from ganlib.data.domains import to_float
 from ganlib.evaluate import distances as evaluate_distances
 
-# Of the formulas: scores of another one are no longer the same scores
+# Of the formulas: scores of another one are no longer the same scores.
 PROTOCOL_VERSION = 2
 SEED = 0  # of subsets, resamples, patches and projections
 
-# What each score is (its name without domain or direction), and whether more of it is better. In
-# the order of tables.
-SCORES = {
-    "kid_probe": ("KID, probe", False),
-    "fid_probe": ("FID, probe", False),
-    "precision_probe": ("precision, probe", True),
-    "recall_probe": ("recall, probe", True),
-    "kid_inception": ("KID, Inception", False),
-    "fid_inception": ("FID, Inception", False),
-    "precision_inception": ("precision, Inception", True),
-    "recall_inception": ("recall, Inception", True),
-    "swd": ("sliced Wasserstein x 1000", False),
-    "cycle": ("cycle error", False),
-    "content": ("content distance", False),
-    "agreement": ("attribute agreement", True),
-    "psnr": ("PSNR to the truth, dB", True),
-    "ssim": ("SSIM to the truth", True),
-    "perceptual": ("perceptual distance to the truth", False),
-}
+
+class Direction(NamedTuple):
+    """The translations of one direction, and the Judge whose images were translated."""
+
+    judge: object  # evaluate.judge.Judge
+    way: str  # "ab" or "ba"
+    source: str  # "a" or "b"
+    real: Tensor  # of the source, (N, 3, H, W) in [-1, 1]
+    fake: Tensor  # (N, 3, H, W), uint8
+    rec: Tensor | None  # in [-1, 1]; None where nothing was translated back
+    contents: Tensor  # of the fakes, by the probe: (N, 64)
 
 
-# Of a family of scores: formula, range, which way is better; _a and _b judge fakes of that domain,
-# _ab and _ba a direction
-WHAT = {
-    "kid": (
+def cycle_error(x: Direction) -> Tensor | None:
+    if x.rec is None:
+        return None
+    return (x.rec - x.real).abs().mean((1, 2, 3))
+
+
+def content_distance(x: Direction) -> Tensor:
+    return (x.contents - x.judge.contents[x.source]).norm(dim=1) / x.judge.strangers
+
+
+def attribute_agreement(x: Direction) -> Tensor | None:
+    """The mean over the attributes that the probe reads well; None where it knows of none."""
+    if x.judge.attributes is None or not x.judge.probe.readable:
+        return None
+    return torch.from_numpy(x.judge.agreements(x.fake, x.way).mean(axis=1).to_numpy())
+
+
+def psnr(x: Direction) -> Tensor | None:
+    """Infinite for the counterpart itself, which then has none."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # 3 s to import
+
+    if not x.judge.truth:
+        return None
+    pair = to_float(x.fake), to_float(x.judge.truth[x.way])
+    return peak_signal_noise_ratio(*pair, data_range=2.0, reduction="none", dim=(1, 2, 3))
+
+
+def ssim(x: Direction) -> Tensor | None:
+    return evaluate_distances.ssim(x.fake, x.judge.truth[x.way]) if x.judge.truth else None
+
+
+def perceptual_distance(x: Direction) -> Tensor | None:
+    if not x.judge.truth:
+        return None
+    return x.judge.probe.perceptual(to_float(x.fake), to_float(x.judge.truth[x.way]))
+
+
+class Score(NamedTuple):
+    """A row of the table of scores."""
+
+    title: str  # in tables
+    better: str  # "less" or "more"
+    asks: str  # "realism" of the fakes of a domain; "faithfulness" or "truth" of a direction
+    what: str  # formula, range, which way is better: a part of the protocol
+    bounds: tuple = (-math.inf, math.inf)  # that its interval ends at
+    of_images: Callable | None = None  # Direction -> (N,), or None where it cannot be taken
+    by_probe: bool = False  # by which its protocol is another with another probe
+    of_drawn: bool = False  # whether only built-in faces have it
+
+
+# In the order of tables. A name is followed by _a or _b, whose fakes are judged, or by _ab or _ba,
+# the direction; and one of features, before that, by what they are of: _probe or _inception.
+OF_FEATURES = {
+    "kid": Score(
+        "KID",
+        "less",
+        "realism",
         "kernel distance of features of fakes and real images; 0 where no difference is left (may "
-        "be a little below), smaller is better"
+        "be a little below), smaller is better",
     ),
-    "fid": (
+    "fid": Score(
+        "FID",
+        "less",
+        "realism",
         "Frechet distance of features of fakes and real images; 0 or more, smaller is better; too "
-        "large for few images"
+        "large for few images",
+        bounds=(0, math.inf),
     ),
-    "precision": "share of fakes among the real images, by features; 0 to 1, more is better",
-    "recall": "share of real images among the fakes, by features; 0 to 1, more is better",
-    "swd": (
-        "sliced Wasserstein distance * 1000 of patches of a Laplacian pyramid; 0 or more, smaller "
-        "is better"
+    "precision": Score(
+        "precision",
+        "more",
+        "realism",
+        "share of fakes among the real images, by features; 0 to 1, more is better",
+        bounds=(0, 1),
     ),
-    "cycle": "mean |rec - real| of pixels in [-1, 1]; 0 to 2, smaller is better",
-    "content": (
-        "distance of the probe's contents from input to fake; 0 the same, 1 two strangers of the "
-        "two domains, smaller is better"
-    ),
-    "agreement": (
-        "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, "
-        "more is better"
-    ),
-    "psnr": "dB to the true counterpart, pixels in [-1, 1], 8 bits; more is better",
-    "ssim": (
-        "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows "
-        "of 11 pixels; -1 to 1, more is better"
-    ),
-    "perceptual": (
-        "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller "
-        "is better"
+    "recall": Score(
+        "recall",
+        "more",
+        "realism",
+        "share of real images among the fakes, by features; 0 to 1, more is better",
+        bounds=(0, 1),
     ),
 }
-BOUNDS = {"fid": (0,), "precision": (0, 1), "recall": (0, 1)}
+SCORES = {}
+for extractor in ("probe", "Inception"):
+    for measure, score in OF_FEATURES.items():
+        title = f"{score.title}, {extractor}"
+        SCORES[f"{measure}_{extractor.lower()}"] = score._replace(title=title)
+SCORES |= {
+    "swd": Score(
+        "sliced Wasserstein x 1000",
+        "less",
+        "realism",
+        "sliced Wasserstein distance * 1000 of patches of a Laplacian pyramid; 0 or more, smaller "
+        "is better",
+        bounds=(0, math.inf),
+    ),
+    "cycle": Score(
+        "cycle error",
+        "less",
+        "faithfulness",
+        "mean |rec - real| of pixels in [-1, 1]; 0 to 2, smaller is better",
+        of_images=cycle_error,
+    ),
+    "content": Score(
+        "content distance",
+        "less",
+        "faithfulness",
+        "distance of the probe's contents from input to fake; 0 the same, 1 two strangers of the "
+        "two domains, smaller is better",
+        of_images=content_distance,
+        by_probe=True,
+    ),
+    "agreement": Score(
+        "attribute agreement",
+        "more",
+        "faithfulness",
+        "attributes read off the fake against the input's record, chance removed; 0 chance, 1 all, "
+        "more is better",
+        of_images=attribute_agreement,
+        by_probe=True,
+        of_drawn=True,
+    ),
+    "psnr": Score(
+        "PSNR to the truth, dB",
+        "more",
+        "truth",
+        "dB to the true counterpart, pixels in [-1, 1], 8 bits; more is better",
+        of_images=psnr,
+        of_drawn=True,
+    ),
+    "ssim": Score(
+        "SSIM to the truth",
+        "more",
+        "truth",
+        "structural similarity to the true counterpart, pixels from 0 to 1, whole Gaussian windows "
+        "of 11 pixels; -1 to 1, more is better",
+        of_images=ssim,
+        of_drawn=True,
+    ),
+    "perceptual": Score(
+        "perceptual distance to the truth",
+        "less",
+        "truth",
+        "squared distance of the probe's normalised maps to the true counterpart; 0 to 4, smaller "
+        "is better",
+        of_images=perceptual_distance,
+        by_probe=True,
+        of_drawn=True,
+    ),
+}
+
 FID_PART, SHARE_PART = 0.75, 0.5  # of the images in a subset: for FID; for precision and recall
 
 
@@ -113,8 +230,10 @@ def symmetric(value, error):
     return value, value - 1.96 * error, value + 1.96 * error
 
 
-def as_score(value, low, high, least=-math.inf, most=math.inf):
-    """A score as metrics.json has it: rounded, its interval within what can be, None for NaN."""
+def as_score(name, value, low, high):
+    """A score of the table as metrics.json has it: rounded, its interval within its bounds, None
+    for NaN."""
+    least, most = SCORES[name].bounds
     ends = max(low, least), min(high, most)
     low, high = [None if math.isnan(end) else round(end, 5) for end in ends]
     return {"value": round(value, 5), "low": low, "high": high}
