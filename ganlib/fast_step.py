@@ -58,7 +58,8 @@ def train_step(
     set_trainable(nets[2:], True)
     with record_function("pools"):
         fake_a, fake_b = [torch.cat(side) for side in zip(*fakes)]  # (B, 3, H, W)
-        old_a, old_b = pools[0].swap(fake_a), pools[1].swap(fake_b)
+        old_a = pools[0].swap(fake_a)
+        old_b = pools[1].swap(fake_b)
     opt_d.zero_grad()
     for i, piece in enumerate(pieces((*batch, old_a, old_b), parts)):
         with record_function("discriminators forward"), passes.amp:

@@ -160,7 +160,8 @@ def build_state(nets: Nets, cfg: TrainConfig) -> State:
 
 def build_step(cfg: TrainConfig, state: State, amp, how: Execution):
     """The step on a batch, as a call: shared where several processes train, one graph on a GPU."""
-    nets, parts = state.nets, how.accumulate
+    nets = state.nets
+    parts = how.accumulate
     passes = Passes(
         amp,
         share(generator_losses, nets[:2], parts),

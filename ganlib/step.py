@@ -49,8 +49,10 @@ def plain_step(
     set_trainable((d_a, d_b), True)
     old_a = pools[0].swap(fake_a)  # (B, 3, H, W), detached
     old_b = pools[1].swap(fake_b)
-    d_a_real, d_a_fake = gan_loss(d_a(real_a), 1.0), gan_loss(d_a(old_a), 0.0)
-    d_b_real, d_b_fake = gan_loss(d_b(real_b), 1.0), gan_loss(d_b(old_b), 0.0)
+    d_a_real = gan_loss(d_a(real_a), 1.0)
+    d_a_fake = gan_loss(d_a(old_a), 0.0)
+    d_b_real = gan_loss(d_b(real_b), 1.0)
+    d_b_fake = gan_loss(d_b(old_b), 0.0)
     loss_a = (d_a_real + d_a_fake) / 2
     loss_b = (d_b_real + d_b_fake) / 2
     opt_d.zero_grad()

@@ -24,8 +24,10 @@ from ganlib.system.files import expand, write_atomic
 
 def in_words(result):
     """A measurement in words, for a terminal."""
-    r, speed = result, result["pairs_per_second"]
-    peak, reach = r["peak"][r["precision"]], r["flops_per_pair"] / r["bytes_per_pair"]
+    r = result
+    speed = result["pairs_per_second"]
+    peak = r["peak"][r["precision"]]
+    reach = r["flops_per_pair"] / r["bytes_per_pair"]
     roof = min(peak, reach * r["peak"]["copy"])
     lines = [
         f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf "

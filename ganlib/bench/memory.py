@@ -10,10 +10,8 @@ def count_memory(nets, device, into):
     """Around the first training step: what training needs, in MiB, put into the list `into`. On
     a CPU counted, so that it depends on nothing else in the process: weights, gradients, Adam's
     two means, and the most that is kept at once for a backward pass."""
-    weights, kept = (
-        {p.untyped_storage().data_ptr(): p.nbytes for net in nets for p in net.parameters()},
-        Kept(),
-    )
+    weights = {p.untyped_storage().data_ptr(): p.nbytes for net in nets for p in net.parameters()}
+    kept = Kept()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with (
@@ -43,12 +41,10 @@ class Held:
     count once, weights not at all."""
 
     def __init__(self, x, kept, weights):
-        self.x, self.kept, self.at, self.bytes = (
-            x,
-            kept,
-            x.untyped_storage().data_ptr(),
-            x.untyped_storage().nbytes(),
-        )
+        self.x = x
+        self.kept = kept
+        self.at = x.untyped_storage().data_ptr()
+        self.bytes = x.untyped_storage().nbytes()
         self.counts = self.at not in weights
         if self.counts:
             kept.holders[self.at] = kept.holders.get(self.at, 0) + 1

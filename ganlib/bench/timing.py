@@ -79,7 +79,8 @@ def make_plain(cfg, device, tf32):
     for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d)):
         weights = [p for net in pair for p in net.parameters()]
         opts.append(torch.optim.Adam(weights, lr=lr * scale, betas=(cfg.beta1, 0.999)))
-    pools, batch = build_pools(PlainPool, cfg), make_images(cfg, device)
+    pools = build_pools(PlainPool, cfg)
+    batch = make_images(cfg, device)
 
     def call():
         with allow_tf32(tf32):
@@ -147,7 +148,8 @@ def check(cfg, device, accumulate=1):
         fast = make_fast(cfg, device, accumulate)
         plain = make_plain(cfg, device, False)
         for _ in range(steps):
-            ours, theirs = fast(), plain()
+            ours = fast()
+            theirs = plain()
             apart = []
             for name in theirs:
                 if not name.startswith("grad_"):  # their sizes are sums over all weights
@@ -201,10 +203,8 @@ def measure_peak(device, steps=5):
         ("tf32", torch.float32)
     ] * (device.type == "cuda"):
         n = sizes[name] = choose_size(device, dtype)
-        a, b = (
-            torch.randn(n, n, device=device, dtype=dtype),
-            torch.randn(n, n, device=device, dtype=dtype),
-        )
+        a = torch.randn(n, n, device=device, dtype=dtype)
+        b = torch.randn(n, n, device=device, dtype=dtype)
         calls[name] = partial(product, a, b, name == "tf32")
     calls["copy"] = partial(torch.empty_like(big).copy_, big)
     best = {name: min(seconds) for name, seconds in take_turns(calls, device, steps, 2).items()}
@@ -274,10 +274,12 @@ def measure_memory(cfg, device, accumulate=1):
             call()
         wait_for(device)
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    nets, memory = build_nets(cfg, device), []
+    nets = build_nets(cfg, device)
+    memory = []
     opts, _ = build_optimizers(nets, cfg)
     amp, _ = precision_context(cfg.precision, device)
-    batch, pools = make_images(cfg, device), build_pools(ImagePool, cfg)
+    batch = make_images(cfg, device)
+    pools = build_pools(ImagePool, cfg)
     with count_memory(nets, device, memory):
         train_step(nets, opts, pools, batch, cfg, Passes(amp, parts=accumulate))
     return memory[0]
@@ -287,7 +289,8 @@ def measure_step(cfg, device, steps=10, accumulate=1, compiled=False):
     """Everything about one size, as a dict that JSON holds: see `explain` for what it says in
     words."""
     with out_of_memory(cfg, accumulate), Progress("measuring a step", 4, unit="parts") as progress:
-        memory, apart = measure_memory(cfg, device, accumulate), check(cfg, device, accumulate)
+        memory = measure_memory(cfg, device, accumulate)
+        apart = check(cfg, device, accumulate)
         progress.update(1)
         calls = {"reference": make_plain(cfg, device, False)}
         if device.type == "cuda":
@@ -307,10 +310,8 @@ def measure_step(cfg, device, steps=10, accumulate=1, compiled=False):
     flops = count_flops(cfg)["flops_per_pair"]
     base_name = "reference, TF32" if device.type == "cuda" else "reference"
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    base, top = (
-        medians[base_name],
-        peak["tf32" if device.type == "cuda" and precision == "float32" else precision],
-    )
+    base = medians[base_name]
+    top = peak["tf32" if device.type == "cuda" and precision == "float32" else precision]
     traffic = (
         count_traffic(TrainConfig.from_recipe(**(vars(cfg) | {"precision": precision})))
         / cfg.batch_size
@@ -386,13 +387,15 @@ def learn(cfg, images, device, steps, every=50):
     reference is in float32, ganlib's in the precision of the config."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"steps": steps}))
     torch.manual_seed(cfg.seed)
-    fast, rows, sums = lay_out(build_nets(cfg, device), device), [], {"ganlib": {}, "reference": {}}
-    plain, amp = plain_copy(fast), precision_context(cfg.precision, device)[0]
-    (opts, schedules), (plain_opts, plain_schedules) = (
-        build_optimizers(fast, cfg),
-        build_optimizers(plain, cfg),
-    )
-    pools, plain_pools = build_pools(ImagePool, cfg), build_pools(PlainPool, cfg)
+    fast = lay_out(build_nets(cfg, device), device)
+    rows = []
+    sums = {"ganlib": {}, "reference": {}}
+    plain = plain_copy(fast)
+    amp = precision_context(cfg.precision, device)[0]
+    opts, schedules = build_optimizers(fast, cfg)
+    plain_opts, plain_schedules = build_optimizers(plain, cfg)
+    pools = build_pools(ImagePool, cfg)
+    plain_pools = build_pools(PlainPool, cfg)
     batches = pair_batches(images.train, cfg.batch_size, cfg.seed, device)
     with Progress("training by both steps", steps) as progress:
         for step in range(1, steps + 1):

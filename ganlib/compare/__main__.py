@@ -26,7 +26,9 @@ def render(table, style):
     of one seed the interval."""
     columns = score_columns(table)
     groups = table.groupby("model", sort=False)
-    mean, spread, seeds = groups[columns + list(COSTS)].mean(), groups[columns].std(), groups.size()
+    mean = groups[columns + list(COSTS)].mean()
+    spread = groups[columns].std()
+    seeds = groups.size()
     rows = []
     for name in columns + list(COSTS):
         row = [

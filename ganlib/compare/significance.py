@@ -68,9 +68,11 @@ def welch(x, y):
     instead of Welch's f: no fewer than the smaller set alone has, and no more than two of its
     size. At 3 to 5 seeds f is estimated too high, and up to 2 times too many equal pairs would
     get a small p."""
-    n, m = x.shape[-1], y.shape[-1]
+    n = x.shape[-1]
+    m = y.shape[-1]
     # By hand: scipy's ttest_ind warns of seeds that agree
-    a, b = x.var(-1, ddof=1) / n, y.var(-1, ddof=1) / m
+    a = x.var(-1, ddof=1) / n
+    b = y.var(-1, ddof=1) / m
     with np.errstate(invalid="ignore", divide="ignore"):
         t = (x.mean(-1) - y.mean(-1)) / np.sqrt(a + b)
         freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
@@ -100,7 +102,8 @@ def differences(table):
     the mean spread over seeds of the two, corrected for few seeds; less than 0 where `one` is
     better. p: by welch. p_adjusted: by Holm for all rows. established: p_adjusted below ALPHA.
     Two models of which one has a single seed are not tested (NaN)."""
-    rows, error = [], smallest_error(table)
+    rows = []
+    error = smallest_error(table)
     for one, other in plan_comparisons(table):
         for question, names in QUESTIONS.items():
             scores = table[list(names)].to_numpy(dtype=float)
@@ -166,7 +169,8 @@ def conclude(table, found):
             )
             continue
         lines += [say_established(row) for row in part[part.established].itertuples()]
-        untested, unsure = part[part.p.isna()], part[part.p.notna() & ~part.established]
+        untested = part[part.p.isna()]
+        unsure = part[part.p.notna() & ~part.established]
         if len(unsure):
             lines.append(
                 f"Between {one} and {other} no difference is established in "
@@ -184,7 +188,8 @@ def conclude(table, found):
 
 def say_established(row):
     """One established difference in words."""
-    better, worse = row.value_one, row.value_other
+    better = row.value_one
+    worse = row.value_other
     loser = row.other
     if row.better == row.other:
         better, worse, loser = worse, better, row.one

@@ -93,15 +93,13 @@ def decode_image(content, size, value_range=None):
 def decode_pixels(content, size, value_range):
     """What decode_image does, of a file whose parts are all sound."""
     with Image.open(BytesIO(content), formats=data_formats.openers(content, FORMATS)) as image:
-        facts, remarks = (
-            {
-                "width": image.width,
-                "height": image.height,
-                "mode": image.mode,
-                "format": image.format,
-            },
-            [],
-        )
+        facts = {
+            "width": image.width,
+            "height": image.height,
+            "mode": image.mode,
+            "format": image.format,
+        }
+        remarks = []
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(
                 f"{image.width}x{image.height} pixels, more than the {MAX_PIXELS:,} that are "
@@ -176,7 +174,8 @@ def strip_png(content):
     where it is no PNG."""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return None
-    kept, at = [content[:8]], 8
+    kept = [content[:8]]
+    at = 8
     while at + 12 <= len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
         if content[at + 4 : at + 8] in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
@@ -188,7 +187,8 @@ def strip_png(content):
 def examine_file(name, read, size, value_range=None):
     """decode_image of a named file: (pixels or None, its facts); the reason says why there are
     no pixels."""
-    facts, content = {"file": printable(name), "reason": ""}, b""
+    facts = {"file": printable(name), "reason": ""}
+    content = b""
     try:
         content = read(name)
         facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -225,7 +225,9 @@ def allocate(n, size, folder, name):
 def decode_all(names, read, size, folder, name, tick, value_range=None):
     """Decode files in their order: (uint8 (N, 3, H, W) of those that could be read, the facts of
     all). Without a value_range those of more than 8 bits are each read by its own (see rescale)."""
-    out, facts, n = allocate(len(names), size, folder, name), [], 0
+    out = allocate(len(names), size, folder, name)
+    facts = []
+    n = 0
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         # Of Pillow, about oddities of files that it reads all the same
         warnings.simplefilter("ignore")
@@ -295,7 +297,8 @@ class Cache:
         name = re.sub(r"[^A-Za-z0-9]+", "-", source.name)[:40]
         self.folder = CACHE / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
         self.part = self.folder.with_name(f".{self.folder.name}.{get_ident()}.{os.getpid()}.part")
-        self.images, self.needed = len(plan), len(plan) * 3 * size[0] * size[1]
+        self.images = len(plan)
+        self.needed = len(plan) * 3 * size[0] * size[1]
         self.wanted = self.needed > CACHE_ABOVE
 
     def __enter__(self):

@@ -266,7 +266,9 @@ def make_domains(name, domains, arrays, facts, notes, digests, ranges, attribute
     the facts do. domains: their names as the folders are called, by which ranges go; everything
     else has them as they are printed. A range of values is in the fingerprint, but for that of
     all 16 bits, by which such files were always read."""
-    spelt, domains, sides = domains, tuple(map(printable, domains)), {}
+    spelt = domains
+    domains = tuple(map(printable, domains))
+    sides = {}
     for domain in domains:
         images = torch.from_numpy(arrays[domain])
         split = facts.split[(facts.domain == domain) & (facts.reason == "")]
@@ -409,7 +411,9 @@ def load_truth(images, split="test"):
             f"data {images.name}: the counterparts of its images are known to nobody; expected "
             "builtin faces"
         )
-    n, size, seed = images.drawn["n_eval"], images.drawn["size"], images.drawn["seed"]
+    n = images.drawn["n_eval"]
+    size = images.drawn["size"]
+    seed = images.drawn["seed"]
     with Progress("drawing the true counterparts", 2 * n, unit="images") as progress:
         of_a, of_b = [
             torch.from_numpy(
@@ -441,7 +445,8 @@ def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1)):
     i-th of n equal parts of each batch."""
     a, b = [x.to(device) if fits(x, device) else x for x in pair]
     n = max(len(a), batch_size)
-    a_pass, mine = n // batch_size, batch_size // part[1]
+    a_pass = n // batch_size
+    mine = batch_size // part[1]
     for i in count(first // a_pass):
         rng = np.random.default_rng([seed, i])
         orders = [torch.from_numpy(draw_order(len(x), n, rng)).to(x.device) for x in (a, b)]

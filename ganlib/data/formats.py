@@ -207,7 +207,8 @@ def is_raw(name, content):
 def find_kind(name, content, read):
     """The Kind of a file that Pillow did not know, or None. read: Pillow's formats that are
     read."""
-    by_content, by_name = kind_by_content(content), kind_by_name(name)
+    by_content = kind_by_content(content)
+    by_name = kind_by_name(name)
     if (
         by_content
         and by_content.name in PACKED

@@ -46,10 +46,8 @@ EXPECTED = (
 
 def measure_spans(values):
     """(low, high) of the finite values (N,) of one file, without hot pixels."""
-    low, high = (
-        np.quantile(values, 0.001, method="higher"),
-        np.quantile(values, 0.999, method="lower"),
-    )
+    low = np.quantile(values, 0.001, method="higher")
+    high = np.quantile(values, 0.999, method="lower")
     return trim((float(low), float(high)), (float(values.min()), float(values.max())))
 
 
@@ -59,7 +57,8 @@ def find_range(spans):
     out = max(1, len(spans) // 100) if len(spans) >= 10 else 0
     low, high = trim((lows[out], highs[-1 - out]), (lows[0], highs[-1]))
     if low == high:  # of images that show nothing
-        low, high = min(low, 0), max(high, 0) or 1
+        low = min(low, 0)
+        high = max(high, 0) or 1
     return next(
         (ends for ends in CONVENTIONS if fills(low, high, *ends)), (plain(low), plain(high))
     )

@@ -29,13 +29,16 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     read."""
     source = open_source(data)
     layout = group_files(source.files)
-    groups, outside = layout.groups, layout.outside
+    groups = layout.groups
+    outside = layout.outside
     names = check_domain_names(data, groups, domain_a)
     manifest = source.manifest if all(split == "" for split, _ in groups) else None
-    rows, written = read_manifest(manifest, source.files, strict), []
+    rows = read_manifest(manifest, source.files, strict)
+    written = []
     check_places(data, layout, rows)
     others = source.refused + [(f, NO_IMAGE[0]) for f in outside]
-    given, kept = spread_range(value_range, names, data), written_ranges(manifest, groups, rows)
+    given = spread_range(value_range, names, data)
+    kept = written_ranges(manifest, groups, rows)
     # With which other files are read
     plugins = [("pillow-heif", "")] if heif_is_installed() else []
     cache = final = Cache(source, plan(groups, rows), others + plugins, size, kept | given)
@@ -187,7 +190,8 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict,
     arrays, tables, notes, ranges = {}, [], [], {}
     for k, domain in enumerate(sorted(names)):
         mine = [e for e in entries if e[0] == domain]
-        ends, files = known.get(domain), [e[2] for e in mine]
+        ends = known.get(domain)
+        files = [e[2] for e in mine]
         images, facts = decode_all(
             files, source.read, size, folder, f"{k}.decoded", progress.add, ends
         )
@@ -223,7 +227,8 @@ def settle(facts, images, domain, data):
     notes). In images, those that the manifest does not list come last."""
     good = facts.index[facts.reason == ""]
     split = facts.split[good].to_numpy(object)
-    unsplit, notes = (split == "").any(), []
+    unsplit = (split == "").any()
+    notes = []
     missing = [s for s in ("test", "val") if not (split == s).any()]
     loose = np.flatnonzero((split == "") | (split == "train"))
     if not len(loose):
@@ -289,7 +294,8 @@ def why_unused(facts):
     foreign: of a kind that is not read (see formats); beside: of such a kind, beside an image of
     the same name, or nothing but Apple's edits; unlisted: not in the manifest; outside: of the
     layout; other: no image. "" for those that are used."""
-    bad, name = facts.reason != "", facts.file.map(is_image_name).astype(bool)
+    bad = facts.reason != ""
+    name = facts.file.map(is_image_name).astype(bool)
     kind = facts.format.fillna("")
     stems = facts.file.str.replace(r"\.[^./]*$", "", regex=True)
     beside = stems.isin(set(stems[~bad])) | (kind == "Apple edits")
@@ -338,7 +344,8 @@ def name_kind(file):
 def passed_over(facts, hidden):
     """Notes on the files that are not used."""
     why = why_unused(facts)
-    broken, n = why.isin(["broken", "foreign"]), int((why == "").sum())
+    broken = why.isin(["broken", "foreign"])
+    n = int((why == "").sum())
     notes = (
         [f"{broken.sum()} of {n + broken.sum()} images could not be read and were skipped"]
         if broken.any()

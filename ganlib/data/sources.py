@@ -142,7 +142,9 @@ def open_folder(path):
 
 def open_zip(path):
     """The files in a zip, read in place."""
-    archive, members, refused = zipfile.ZipFile(path), {}, []
+    archive = zipfile.ZipFile(path)
+    members = {}
+    refused = []
     for info in archive.infolist():
         name = info.filename.replace("\\", "/")  # as Windows writes them
         parts = PurePosixPath(name).parts
@@ -382,7 +384,9 @@ class Attempt:
             for f, where in self.found.items()
             if where and where[1] in self.domains and may_be_image(f)
         }
-        groups, outside, misplaced = {}, [], list(wrong)
+        groups = {}
+        outside = []
+        misplaced = list(wrong)
         for f, where in self.found.items():
             if not where or where[:2] not in places:
                 outside.append(f)

@@ -29,7 +29,8 @@ def fingerprints(images, rows=None):
     thumbnails (N, 768) uint8, 16x16 pixels of RGB, of uint8 images (N, 3, H, W), or of those in
     the given rows."""
     rows = np.arange(len(images)) if rows is None else rows
-    hashes, thumbs = np.empty(len(rows), np.uint64), np.empty((len(rows), 768), np.uint8)
+    hashes = np.empty(len(rows), np.uint64)
+    thumbs = np.empty((len(rows), 768), np.uint8)
     with Progress("taking fingerprints of the images", len(rows), unit="images") as progress:
         for i in range(0, len(rows), 256):
             part = torch.as_tensor(np.asarray(images[rows[i : i + 256]]))
@@ -61,7 +62,8 @@ def near_duplicates(hashes, thumbs):
     copies = np.flatnonzero((first < np.arange(len(first))) & (spread > 1))
     found = [np.stack([first[copies], copies], 1)]
     rows = np.flatnonzero((first == np.arange(len(first))) & (spread > 1))
-    hashes, thumbs = hashes[rows], thumbs[rows]
+    hashes = hashes[rows]
+    thumbs = thumbs[rows]
     with Progress("looking for near-duplicates", len(rows), unit="images") as progress:
         for i in range(0, len(rows), 512):
             near = np.bitwise_count(hashes[i : i + 512, None] ^ hashes[None, i:]) <= HASH_BITS
@@ -166,7 +168,8 @@ def read_range(low, high):
 def write_manifest(path, facts, ranges):
     """Write down which file is in which split, with its sha256, and for files of more than 8 bits
     the range of values of their domain (see ranges); a note where that cannot be done."""
-    text, used = io.StringIO(), facts[facts.reason == ""]
+    text = io.StringIO()
+    used = facts[facts.reason == ""]
     table = used[["file", "sha256", "split"]]
     if ranges:
         kinds = zip(used.domain, used["mode"])

@@ -55,7 +55,8 @@ def mend(image):
     """Set right what Pillow would read wrongly of a TIFF that it has opened; ValueError where it
     cannot be. Returns remarks."""
     tags = image.tag_v2
-    bits, samples = max(tags.get(258, (1,))), tags.get(277, 1)
+    bits = max(tags.get(258, (1,)))
+    samples = tags.get(277, 1)
     if tags.get(284, 1) == 2 and samples > 1 and bits > 8:  # a plane would be read as if of 8 bits
         raise ValueError(describe(tags))
     if image.tile and image.tile[0].codec_name == "libtiff":  # which gives native numbers
@@ -81,7 +82,8 @@ def is_unsigned(image):
 
 def describe(tags):
     """In words what kind of TIFF its tags tell, and what to do with it."""
-    samples, bits = tags.get(277, 1), tags.get(258, (1,))
+    samples = tags.get(277, 1)
+    bits = tags.get(258, (1,))
     numbers = NUMBERS.get(tags.get(339, (1,))[0], ", undefined")
     colour = COLOURS.get(tags.get(262), f"photometric {tags.get(262)}")
     planes = ", in planes" if tags.get(284, 1) == 2 and samples > 1 else ""
@@ -97,10 +99,13 @@ def explain(content):
     broken."""
     try:
         head = content[: 16 if content[2:4] in (b"+\0", b"\0+") else 8]
-        tags, file = ImageFileDirectory_v2(head), BytesIO(content)
+        tags = ImageFileDirectory_v2(head)
+        file = BytesIO(content)
         file.seek(tags.next)
         tags.load(file)
-        samples, bits, kind = tags.get(277, 1), tags.get(258, (1,)), tags.get(339, (1,))[:1]
+        samples = tags.get(277, 1)
+        bits = tags.get(258, (1,))
+        kind = tags.get(339, (1,))[:1]
         if not {256, 257} <= set(tags) or not {273, 324} & set(tags) or not 0 < samples < 10_000:
             return None
         key = (

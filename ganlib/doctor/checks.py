@@ -79,7 +79,8 @@ def look_at(images):
             looks.append(measure_looks(part).join(score_by_cleanvision(part)))
             features.append(describe_looks(part))
             progress.add(len(part))
-    known, features = known.join(pd.concat(looks, ignore_index=True)), torch.cat(features)
+    known = known.join(pd.concat(looks, ignore_index=True))
+    features = torch.cat(features)
     return known.assign(
         belongs=side_of_each(
             features, (known.side == "a").to_numpy(), (known.split == "train").to_numpy()
@@ -168,7 +169,8 @@ def side_of_each(features, is_a, is_train, folds=4):
     fits that did not see them."""
     x = (features - features.mean(0)) / (features.std(0) + 1e-6)
     x = torch.cat([x, torch.ones(len(x), 1).double()], 1)
-    y, train = torch.from_numpy(np.where(is_a, 1.0, -1.0)), torch.tensor(is_train)
+    y = torch.from_numpy(np.where(is_a, 1.0, -1.0))
+    train = torch.tensor(is_train)
     fold = torch.where(train, torch.cumsum(train, 0) % folds, -1)
     out = torch.zeros(len(x)).double()
     for k in (-1, *range(folds)):
@@ -204,7 +206,8 @@ def as_finding(check, level, known, bad, text, fix):
 
 def check_files(images):
     """Files that could not be read, those of a kind that is not read, and those left out."""
-    why, found = why_unused(images.files), []
+    why = why_unused(images.files)
+    found = []
 
     def find(check, level, rows, text, fix):
         part = images.files[rows]
@@ -273,7 +276,8 @@ def lies_in_a_split(file):
 def check_sizes(known, size):
     """Images that are enlarged, cropped hard, far from the usual size of their domain, or not
     quite what their file holds."""
-    pixels, small = known.width * known.height, too_small(known, size)
+    pixels = known.width * known.height
+    small = too_small(known, size)
     usual = pixels.groupby(known.side).transform("median")
     shape = known.width / known.height / (size[1] / size[0])
     odd = (pixels > 16 * usual) | (pixels < usual / 16)
@@ -331,7 +335,9 @@ def too_small(known, size):
 def check_quality(known, size):
     """Very dark, bright, flat, blurred images (other than by being enlarged), and grey ones in
     colour domains."""
-    flat, dark, bright = known.low_information < FLAT, known.dark < DARK, known.light < BRIGHT
+    flat = known.low_information < FLAT
+    dark = known.dark < DARK
+    bright = known.light < BRIGHT
     blurred = known.sharpness < BLURRED[min(size) > 64] * known.groupby("side").sharpness.transform(
         "median"
     )
@@ -369,10 +375,12 @@ def check_ranges(known, images):
     """The range of values of each domain with files of more than 8 bits: a note, and a warning
     where it may not suit them; also 16-bit colour that comes out dark, as it is read by its upper
     8 bits alone."""
-    found, remark = [], known.remark.str
+    found = []
+    remark = known.remark.str
     unseen = (known.dark < DARK) | (known.light < BRIGHT) | (known.low_information < FLAT)
     looks = "come out very dark, very bright or flat"
-    wide, colour = known["mode"].map(is_wide).astype(bool), remark.contains(UPPER, regex=False)
+    wide = known["mode"].map(is_wide).astype(bool)
+    colour = remark.contains(UPPER, regex=False)
     for side, domain in zip("ab", images.domains):
         mine = known.side == side
         if domain in images.value_ranges:
@@ -389,7 +397,8 @@ def check_ranges(known, images):
             doubts = {doubt: rows for doubt, rows in doubts.items() if rows.any()}
             rows = [*doubts.values()] or [mine & wide]
             rows = np.flatnonzero(np.logical_or.reduce(rows))
-            ends, n = show_ends(images.value_ranges[domain]), (mine & wide).sum()
+            ends = show_ends(images.value_ranges[domain])
+            n = (mine & wide).sum()
             text = "; ".join(
                 [
                     f"{domain}: values {ends} are black to white in {n} files of more than 8 bits",
@@ -446,12 +455,12 @@ def check_copies(known, images):
     )
     # Of many that are alike, each with the first, in its domain and in the other
     near = near[(sha256[:, 0] != sha256[:, 1]) & ~seen]
-    pairs, is_exact = (
-        np.concatenate([exact, near]),
-        np.repeat([True, False], [len(exact), len(near)]),
-    )
-    side, split = known.side.to_numpy()[pairs], known.split.to_numpy()[pairs]
-    across_side, across_split = side[:, 0] != side[:, 1], split[:, 0] != split[:, 1]
+    pairs = np.concatenate([exact, near])
+    is_exact = np.repeat([True, False], [len(exact), len(near)])
+    side = known.side.to_numpy()[pairs]
+    split = known.split.to_numpy()[pairs]
+    across_side = side[:, 0] != side[:, 1]
+    across_split = split[:, 0] != split[:, 1]
     found = []
     for name, level, rows, text, fix in (
         (

@@ -116,7 +116,8 @@ def offenders(images, known, finding, most=8):
     before = {key: rows.index[0] for key, rows in known.groupby(["side", "split"])}
 
     def image(row):
-        side, split = known.side[row], known.split[row]
+        side = known.side[row]
+        split = known.split[row]
         return getattr(getattr(images, split), side)[row - before[side, split]]
 
     rows = (
@@ -144,7 +145,8 @@ def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
         ndf=ndf,
         batch_size=batch_size,
     )
-    nets, training = build_nets(cfg, device), []
+    nets = build_nets(cfg, device)
+    training = []
     opts, _ = build_optimizers(nets, cfg)
     pools = ImagePool(cfg.pool_size, 0), ImagePool(cfg.pool_size, 1)
     batches = pair_batches(images.train, batch_size, 0, device)

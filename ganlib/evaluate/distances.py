@@ -10,7 +10,10 @@ from scipy import stats
 
 # Patch side; patches an image and level; projections
 PATCH, PER_IMAGE, DIRECTIONS = 7, 64, 256
-KID_SUBSETS, RESAMPLES, SWD_RESAMPLES, SWD_RESAMPLED_DIRECTIONS = 100, 100, 50, 16
+KID_SUBSETS = 100
+RESAMPLES = 100
+SWD_RESAMPLES = 50
+SWD_RESAMPLED_DIRECTIONS = 16
 # The ball of a real image reaches to this neighbour (precision and recall)
 NEIGHBOUR = 3
 TINY = 1e-12  # instead of a divisor 0, where all images are equal
@@ -54,7 +57,8 @@ def kid_interval(x, y, value, drawn=0.0):
     docs/statistics.md).
     """
     first, second, bias = kid_variance(x, y)
-    second, above = second + drawn, max(value, 0.0)
+    second = second + drawn
+    above = max(value, 0.0)
     rough = first / max(above + bias, TINY)  # never below 0; too small where the KID is small
     sharp = (first - 2 * second) / max(above, 2 * second**0.5, TINY)  # right; unsteady there
     slope = max(rough, sharp)
@@ -88,7 +92,8 @@ def kid_variance(x, y):
 def centred_square(kernel):
     """Unbiased mean square of a kernel that is centred in both arguments, from its matrix (N, N) of
     diagonal 0 (U-centring: Szekely and Rizzo 2014, 1310.2926, section 3)."""
-    n, rows = len(kernel), kernel.sum(1)
+    n = len(kernel)
+    rows = kernel.sum(1)
     centred = kernel - (rows[:, None] + rows) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
     return centred.fill_diagonal_(0).square().sum() / (n * (n - 3))
 
@@ -100,7 +105,8 @@ def fid(x, y):
     The trace of the root of the covariances' product is the sum of the singular values of the
     product of their roots, which here are the centred features themselves: exact, in
     milliseconds, and no root of a d x d matrix that has none."""
-    x, y = x.double(), y.double()
+    x = x.double()
+    y = y.double()
     roots = [(f - f.mean(0)) / (len(f) - 1) ** 0.5 for f in (x, y)]
     spread = sum(root.square().sum() for root in roots)
     roots = [
@@ -138,7 +144,8 @@ def ssim(x, y, batch_size=64):
         raise ValueError(
             f"SSIM of images of {tuple(x.shape[-2:])} pixels: expected {WINDOW} or more a side"
         )
-    border, found = WINDOW // 2, []
+    border = WINDOW // 2
+    found = []
     for pair in zip(x.split(batch_size), y.split(batch_size)):
         pixels = [images.double() / 255 for images in pair]
         full = structural_similarity_index_measure(
@@ -165,7 +172,8 @@ def subsample(measure, x, y, part, seed=0):
 
     Not a bootstrap: images that come up twice change these measures more than other images would.
     """
-    rng, found = torch.Generator().manual_seed(seed), []
+    rng = torch.Generator().manual_seed(seed)
+    found = []
     kept = [round(part * len(s)) for s in (x, y)]
     for _ in range(RESAMPLES):
         chosen = [torch.randperm(len(s), generator=rng)[:k] for s, k in zip((x, y), kept)]
@@ -178,7 +186,8 @@ def mean_interval(values):
     """Mean of a value an image (N,), NaN left out -> (value, low, high), an interval of 95 % by
     Student's t; NaN for one image."""
     values = values.double()[~torch.isnan(values)]
-    mean, half = float(values.mean()), math.nan
+    mean = float(values.mean())
+    half = math.nan
     if len(values) > 1:
         reach = float(stats.t.ppf(0.975, len(values) - 1))
         half = reach * float(values.std()) / len(values) ** 0.5
@@ -198,16 +207,15 @@ def sliced_wasserstein(x, y, seed=0, with_error=False):
     n = min(len(x), len(y))
     x, y = [images[spread(len(images), n)] for images in (x, y)]
     rng = torch.Generator().manual_seed(seed)
-    result, moved = {}, torch.zeros(SWD_RESAMPLES, dtype=torch.float64)
+    result = {}
+    moved = torch.zeros(SWD_RESAMPLES, dtype=torch.float64)
     weights = [resample_weights(n, seed + i) for i in range(2)]
     for level_x, level_y in zip(laplacian_pyramid(x), laplacian_pyramid(y)):
         where = torch.rand(2, n, PER_IMAGE, generator=rng)
         # differs: the paper normalises each set by itself, and so cannot see a wrong colour,
         # brightness or contrast
-        mean, deviation = (
-            level_y.mean((0, 2, 3), keepdim=True),
-            level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8),
-        )
+        mean = level_y.mean((0, 2, 3), keepdim=True)
+        deviation = level_y.std((0, 2, 3), keepdim=True).clamp(min=1e-8)
         patches = [cut_patches((level - mean) / deviation, where) for level in (level_x, level_y)]
         directions = F.normalize(torch.randn(patches[0].shape[1], DIRECTIONS, generator=rng), dim=0)
         projected = [p @ directions for p in patches]
@@ -236,7 +244,8 @@ def resampled_wasserstein(p, q, weights_p, weights_q):
     the images' weights: sorted once, it is the area between the two distribution functions. ->
     (SWD_RESAMPLES,)"""
     values, order = torch.cat([p, q]).sort(0)
-    gaps, out = values.diff(dim=0), []
+    gaps = values.diff(dim=0)
+    out = []
     for wp, wq in zip(weights_p, weights_q):
         w = (
             torch.cat([wp.repeat_interleave(PER_IMAGE), -wq.repeat_interleave(PER_IMAGE)])
@@ -249,7 +258,8 @@ def resampled_wasserstein(p, q, weights_p, weights_q):
 def laplacian_pyramid(images):
     """Detail at each size from the full one down, and the 16-pixel (or smallest) rest: a list of
     (N, C, h, w)."""
-    images, levels = images.float().cpu(), []
+    images = images.float().cpu()
+    levels = []
     while min(images.shape[-2:]) >= 32:
         small = F.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
         levels.append(images - F.interpolate(small, size=images.shape[-2:], mode="bilinear"))
@@ -260,11 +270,13 @@ def laplacian_pyramid(images):
 def cut_patches(level, where):
     """Patches at relative corners `where` (2, N, k) of a level (N, C, h, w) -> (N * k, C *
     PATCH**2)."""
-    (n, _, h, w), side = level.shape, min(PATCH, *level.shape[-2:])
+    (n, _, h, w) = level.shape
+    side = min(PATCH, *level.shape[-2:])
     top, left = [(where[i] * (size - side + 1)).long() for i, size in enumerate((h, w))]  # (N, k)
     steps = torch.arange(side)
     # (N, k, side, 1 or 1, side)
-    rows, columns = top[..., None, None] + steps[:, None], left[..., None, None] + steps
+    rows = top[..., None, None] + steps[:, None]
+    columns = left[..., None, None] + steps
     # (C, N, k, side, side)
     patches = level.transpose(0, 1)[:, torch.arange(n)[:, None, None, None], rows, columns]
     return patches.permute(1, 2, 0, 3, 4).flatten(0, 1).flatten(1)

@@ -22,7 +22,8 @@ def find_warnings(history, steps, untranslated=None, inverted=None):
     has come): {kind: sentence}. steps: those planned, which say what "long" is. untranslated,
     inverted: Judge.untranslated and .inverted of the same images."""
     train, val = [history[history.split == split] for split in ("train", "val")]
-    long, found = max(LEAST, round(LONG * steps)), {}
+    long = max(LEAST, round(LONG * steps))
+    found = {}
     # Of a long training not every step has one
     rows = max(1, round(long * len(train) / train.step.max())) if len(train) else 1
     if len(train) >= 2 * rows and train.step.max() >= 2 * long:

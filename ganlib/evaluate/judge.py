@@ -92,7 +92,8 @@ class Judge:
         source, target = WAYS[way]
         fake = to_bytes(out[f"fake_{target}"])
         features, contents = self.probe.look(fake)
-        real, rec = out[f"real_{source}"], out.get(f"rec_{source}")
+        real = out[f"real_{source}"]
+        rec = out.get(f"rec_{source}")
         direction = Direction(self, way, source, real, fake, rec, contents)
         table = {}
         for name, score in SCORES.items():
@@ -120,7 +121,8 @@ class Judge:
         scores = {}
         with Progress("scoring", 2 * len(self.extractors) + 4, unit="parts") as progress:
             for side in "ab":
-                fake, real = to_bytes(out[f"fake_{side}"]), getattr(self.pair, side)
+                fake = to_bytes(out[f"fake_{side}"])
+                real = getattr(self.pair, side)
                 for name, extractor in self.extractors.items():
                     found = extractor.look(fake)
                     found = found[0] if name == "probe" else found
@@ -128,7 +130,8 @@ class Judge:
                         measure = f"{measure}_{name}"
                         scores[f"{measure}_{side}"] = as_score(measure, *score)
                     progress.add()
-                fake, real = to_float(fake), to_float(real)
+                fake = to_float(fake)
+                real = to_float(real)
                 found = evaluate_distances.sliced_wasserstein(fake, real, SEED, with_error=True)
                 found = symmetric(found["mean"], found["error"])
                 scores[f"swd_{side}"] = as_score("swd", *found)
@@ -149,7 +152,8 @@ class Judge:
         images are. As a dict."""
         found = {}
         for way, fake in (("ba", fake_a), ("ab", fake_b)):
-            (source, target), fake = WAYS[way], to_bytes(fake)
+            source, target = WAYS[way]
+            fake = to_bytes(fake)
             features, contents = self.probe.look(fake)
             real = self.features["probe", target]
             if min(len(features), len(real)) >= 4:
@@ -231,7 +235,8 @@ class Judge:
             else "Lanczos, antialiased (Pillow)",
             "seed": SEED,
         }
-        half, found = min(n.values()) // 2, {}
+        half = min(n.values()) // 2
+        found = {}
         for name, extractor in self.extractors.items():
             by = common | {
                 "extractor": getattr(

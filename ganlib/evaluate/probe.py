@@ -33,7 +33,9 @@ from ganlib.show.progress import Progress
 from ganlib.system.files import CACHE, write_atomic
 
 PROBE_VERSION = 1  # of what follows: a probe of another version is trained anew
-WIDTHS, EMBEDDING, CODE = (32, 64, 128, 128), 128, 64
+WIDTHS = (32, 64, 128, 128)
+EMBEDDING = 128
+CODE = 64
 # steps: half the number of training images, within these
 BATCH, RATE, LEAST_STEPS, MOST_STEPS = 64, 2e-3, 200, 1200
 # Training images, at most twice as many, that the features' scale is taken from
@@ -92,11 +94,9 @@ class Probe:
     faces. See train_probe."""
 
     def __init__(self, state, device="cpu"):
-        self.columns, self.objective, self.device = (
-            [Column(*column) for column in state["columns"]],
-            state["objective"],
-            device,
-        )
+        self.columns = [Column(*column) for column in state["columns"]]
+        self.objective = state["objective"]
+        self.device = device
         # {attribute: agreement on real validation images}, those above READABLE
         self.readable = state["readable"]
         # Draws no weights, and so nothing from the generator of a training that follows
@@ -105,7 +105,8 @@ class Probe:
         self.net.load_state_dict(state["weights"], assign=True)
         # One left in training mode would mix the images of a batch
         self.net.eval().requires_grad_(False).to(device)
-        self.mean, self.deviation = state["mean"].to(device), state["deviation"].to(device)
+        self.mean = state["mean"].to(device)
+        self.deviation = state["deviation"].to(device)
         known = b"".join(
             x.numpy().tobytes()
             for x in (*state["weights"].values(), state["mean"], state["deviation"])
@@ -222,7 +223,8 @@ def find_probe(images, device="cpu"):
     path = CACHE / f"probe-{PROBE_VERSION}-{objective}-{images.fingerprint[:16]}.pt"
     with suppress(Exception):  # none there, or one that was damaged: torch raises nearly anything
         return Probe(torch.load(path, weights_only=True), device)
-    state, content = train_probe(images), io.BytesIO()
+    state = train_probe(images)
+    content = io.BytesIO()
     torch.save(state, content)
     write_atomic(path, content.getvalue())
     return Probe(state, device)
@@ -309,8 +311,10 @@ def train_state(images, seed):
 def take_rows(pair, index):
     """The images of a Pair, those of B counted on from those of A; a copy of these alone, as the
     pair may lie on disk."""
-    is_b, out = index >= len(pair.a), torch.empty(len(index), *pair.a.shape[1:], dtype=torch.uint8)
-    out[~is_b], out[is_b] = pair.a[index[~is_b]], pair.b[index[is_b] - len(pair.a)]
+    is_b = index >= len(pair.a)
+    out = torch.empty(len(index), *pair.a.shape[1:], dtype=torch.uint8)
+    out[~is_b] = pair.a[index[~is_b]]
+    out[is_b] = pair.b[index[is_b] - len(pair.a)]
     return out
 
 
@@ -346,9 +350,11 @@ def attribute_loss(net, batch, index, columns, targets, rng):
     down, right = torch.randint(-most, most + 1, (2, n), generator=rng)
     batch = torch.where(mirrored[:, None, None, None], batch.flip(-1), batch)
     batch = crop(F.pad(batch, [most] * 4, mode="replicate"), most - down, most - right, (h, w))
-    out, total = net(batch), 0
+    out = net(batch)
+    total = 0
     for name, start, names, mean, deviation in columns:
-        target, seen = targets[name][0][index], targets[name][1][index]
+        target = targets[name][0][index]
+        seen = targets[name][1][index]
         if names:
             loss = F.cross_entropy(
                 out[:, start : start + len(names)], target, reduction="none"

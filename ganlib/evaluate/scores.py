@@ -197,7 +197,8 @@ def said(part):
 def realism(fake, real):
     """(measure, value, low, high) of each realism measure of two feature sets that their sizes
     allow; low and high are NaN where they allow no interval."""
-    found, least = [], min(len(fake), len(real))
+    found = []
+    least = min(len(fake), len(real))
     if least >= 4:
         found.append(("kid", *evaluate_distances.kid(fake, real, SEED)))
     if least >= 2:
@@ -208,7 +209,8 @@ def realism(fake, real):
             ).item()
         found.append(("fid", *symmetric(evaluate_distances.fid(fake, real), error)))
     if least > evaluate_distances.NEIGHBOUR + 1:
-        values, errors = evaluate_distances.precision_recall(fake, real), (math.nan, math.nan)
+        values = evaluate_distances.precision_recall(fake, real)
+        errors = (math.nan, math.nan)
         if round(SHARE_PART * least) > evaluate_distances.NEIGHBOUR + 1:
             errors = evaluate_distances.subsample(
                 evaluate_distances.precision_recall, fake, real, SHARE_PART, SEED

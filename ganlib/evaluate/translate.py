@@ -13,7 +13,8 @@ WAYS = {"ab": ("a", "b"), "ba": ("b", "a")}  # direction: source and target doma
 def generate(net, images, batch_size=32):
     """A generator over any number of images, float (N, 3, H, W) in [-1, 1] on the CPU -> the
     same."""
-    like, made = next(net.parameters()), []
+    like = next(net.parameters())
+    made = []
     with Progress("translating", len(images), unit="images") as progress:
         for batch in images.split(batch_size):
             made.append(net(batch.to(like.device, like.dtype)).float().cpu())

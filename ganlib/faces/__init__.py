@@ -48,7 +48,9 @@ from ganlib.faces.selfie import draw_selfie
 DOMAINS = ("anime", "selfie")
 SPLITS = ("train", "val", "test")
 CHUNK = 50  # faces that a process draws at a time
-SHARED, ANIME_ONLY, SELFIE_ONLY = tuple(SHARED_SPECS), tuple(ANIME_SPECS), tuple(SELFIE_SPECS)
+SHARED = tuple(SHARED_SPECS)
+ANIME_ONLY = tuple(ANIME_SPECS)
+SELFIE_ONLY = tuple(SELFIE_SPECS)
 
 
 def check(domain, split="train", n=1, size=16, seed=0, splits=SPLITS):
@@ -85,7 +87,8 @@ def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
     k more are drawn. Raises InputError (a ValueError) for a domain not in DOMAINS, a split not
     in SPLITS, n < 1, a size under 16 or a negative seed."""
     check(domain, split, n, size, seed)
-    images, records = np.empty((n, size, size, 3), np.uint8), []
+    images = np.empty((n, size, size, 3), np.uint8)
+    records = []
     for drawn in draw_on_all_cores([(domain, i, size, seed, split) for i in range(n)]):
         for image, face in drawn:
             images[len(records)] = image
@@ -142,5 +145,6 @@ def draw_numbered(domain, i, size, seed, split, counterpart=False):
     rng = np.random.default_rng(key)
     face = sample_face(domain, rng)
     if counterpart:
-        domain, rng = DOMAINS[1 - DOMAINS.index(domain)], np.random.default_rng([*key, 1])
+        domain = DOMAINS[1 - DOMAINS.index(domain)]
+        rng = np.random.default_rng([*key, 1])
     return draw_face(face, domain, size, rng), face

@@ -43,7 +43,8 @@ def parse(arguments):
 def write_chunk(folder, domain, split, numbers, size, seed):
     """Draw and write some faces, in val and test with their counterparts; returns rows of
     attributes.csv."""
-    other, rows = DOMAINS[1 - DOMAINS.index(domain)], []
+    other = DOMAINS[1 - DOMAINS.index(domain)]
+    rows = []
     for i in numbers:
         name = f"{i:05d}.png"
         image, face = draw_numbered(domain, i, size, seed, split)

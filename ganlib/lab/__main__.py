@@ -62,7 +62,8 @@ def copy_notebooks(copies):
     were copied."""
     said = [f"your copies of the notebooks: {copies}"]
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        notebook, mine = json.loads(path.read_text(encoding="utf-8")), copies / path.name
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        mine = copies / path.name
         version = digest_cells(notebook)
         if not mine.exists():
             notebook["metadata"]["ganlib"] = {"copied": version}

@@ -18,10 +18,13 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, ndf=64, n_layers=2, global_score=False, c_in=3):
         super().__init__()
-        self.min_side, self.global_score = smallest_side(n_layers), global_score
-        layers, c = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)], ndf
+        self.min_side = smallest_side(n_layers)
+        self.global_score = global_score
+        layers = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        c = ndf
         for i in range(1, n_layers + 1):
-            o, stride = ndf * min(2**i, 8), 2 if i < n_layers else 1
+            o = ndf * min(2**i, 8)
+            stride = 2 if i < n_layers else 1
             layers += [
                 nn.Conv2d(c, o, 4, stride=stride, padding=1),
                 InstanceNorm(o),

@@ -96,7 +96,8 @@ class UVCGANGenerator(nn.Module):
 
     def forward(self, x):
         check_divisible(self, x.shape[-2:], self.n_down)
-        x, skips = self.stem(x), []
+        x = self.stem(x)
+        skips = []
         for block in self.down:
             x, skip = block(x)
             skips.append(skip)

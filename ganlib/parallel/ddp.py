@@ -14,7 +14,8 @@ class Losses(nn.Module):
 
     def __init__(self, losses, trained):
         super().__init__()
-        self.losses, self.trained = losses, nn.ModuleList(trained)
+        self.losses = losses
+        self.trained = nn.ModuleList(trained)
 
     def forward(self, *args):
         return self.losses(*args)
@@ -25,10 +26,8 @@ def share(losses, trained, parts=1):
     `trained` averaged over them, in the backward pass of the last of a batch's parts."""
     if world_size() == 1:
         return losses
-    shared, part = (
-        nn.parallel.DistributedDataParallel(Losses(losses, trained)),
-        cycle(range(1, parts + 1)),
-    )
+    shared = nn.parallel.DistributedDataParallel(Losses(losses, trained))
+    part = cycle(range(1, parts + 1))
 
     def call(*args):
         with nullcontext() if next(part) == parts else shared.no_sync():

@@ -30,7 +30,8 @@ def join_processes():
     usual one)."""
     if "RANK" not in os.environ:
         return None
-    local, device = int(os.environ["LOCAL_RANK"]), None
+    local = int(os.environ["LOCAL_RANK"])
+    device = None
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
             raise InputError(
@@ -91,7 +92,9 @@ def launch(cfg, data, folder, how):
             f"{cfg.arch}, recipe {cfg.recipe}, {processes} processes", cfg.steps, folder
         ) as progress,
     ):
-        path, feed, said = Path(work) / "job.yaml", Path(work) / "progress", Path(work) / "said"
+        path = Path(work) / "job.yaml"
+        feed = Path(work) / "progress"
+        said = Path(work) / "said"
         path.write_text(yaml.safe_dump(job, default_style='"'), encoding="utf-8")
         feed.touch()
         threads = max(1, (os.cpu_count() or 1) // processes)

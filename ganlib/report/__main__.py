@@ -49,7 +49,8 @@ def main(arguments=None):
     try:
         path = find_settings(options.settings)
         overrides = dict(options.overrides)
-        entries, asked = plan(path, overrides), ask(path, overrides)
+        entries = plan(path, overrides)
+        asked = ask(path, overrides)
         out = (
             expand(options.out, "--out")
             if options.out

@@ -54,11 +54,11 @@ def render(entries, title, incomplete=""):
         template_file="cells.html.j2",
         exclude_anchor_links=True,
     )
-    contents, sections = (
-        [],
+    contents = []
+    sections = (
         [f'<div class="failure">This report is incomplete: {html.escape(incomplete)}.</div>']
         if incomplete
-        else [],
+        else []
     )
     for entry in entries + [{"name": "colophon", "body": colophon(entries), "mark": ""}]:
         body = entry.get("body") or notebook_body(entry, exporter)

@@ -47,7 +47,9 @@ def run(entries, out, title, resume, asked):
         with tempfile.TemporaryDirectory(
             dir=out, prefix=".running-", ignore_cleanup_errors=True
         ) as work:
-            feed, steps, stop = Path(work) / "progress.jsonl", read_steps(out / "steps.json"), None
+            feed = Path(work) / "progress.jsonl"
+            steps = read_steps(out / "steps.json")
+            stop = None
             if not resume:
                 refuse_other(steps.get(ASKED), asked, out / "report.html", title)
             steps[ASKED] = asked
@@ -138,7 +140,8 @@ def refuse_other(before, asked, page, title):
 def take_step(entry, label, before, out, feed, steps, resume):
     """Run one notebook, or keep what an earlier report made of it; its record goes to
     steps.json. before: the entries before it."""
-    kept, now = out / f"{entry['name']}.ipynb", inputs(entry, before)
+    kept = out / f"{entry['name']}.ipynb"
+    now = inputs(entry, before)
     if resume:
         why = reason(steps.get(entry["name"]), now, kept)
         told = "kept: nothing changed"
@@ -182,13 +185,11 @@ def execute(entry, feed, label):
     """Run one notebook with papermill; adds executed (path), error (one line or None), mark,
     seconds and runs (folders)."""
     entry.update(executed=feed.with_name(f"{entry['name']}.ipynb"), error=None, mark="")
-    begun, seen, raised, ended, live = (
-        time.perf_counter(),
-        feed.stat().st_size,
-        [],
-        Event(),
-        sys.stdout.isatty(),
-    )
+    begun = time.perf_counter()
+    seen = feed.stat().st_size
+    raised = []
+    ended = Event()
+    live = sys.stdout.isatty()
 
     def run_notebook():
         try:

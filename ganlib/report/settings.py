@@ -40,7 +40,8 @@ def is_path(name, value):
 def name_folder(path, overrides):
     """The name of a report's folder: another for each settings file and each set of -p's, in
     whatever order. Where the words do not tell all, eight digits of a digest follow."""
-    asked, given = ask(path, overrides), sorted(overrides.items())
+    asked = ask(path, overrides)
+    given = sorted(overrides.items())
     words = "-".join([path.stem, *(slug(f"{name}-{Path(value).name}") for name, value in given)])
     short = words.encode(errors="replace")[:100].decode(errors="ignore")
     if short == words and asked["settings"] == path.stem and all(is_plain(*pair) for pair in given):
@@ -88,7 +89,8 @@ def plan(path, overrides):
         or not settings["notebooks"]
     ):
         raise InputError(f"{path}: expected a key `notebooks` with a list of notebooks to run")
-    common, entries = settings.get("common") or {}, []
+    common = settings.get("common") or {}
+    entries = []
     for item in settings["notebooks"]:
         item = {"notebook": item} if isinstance(item, str) else item
         if not all(
@@ -145,7 +147,8 @@ def plan(path, overrides):
         refuse_unknown(
             path, entry["own"], entry["defaults"], f"{entry['notebook'].stem} has no such parameter"
         )
-        given, defaults = common | entry.pop("own") | overrides, entry.pop("defaults")
+        given = common | entry.pop("own") | overrides
+        defaults = entry.pop("defaults")
         given = {name: value for name, value in given.items() if name in defaults}
         values = check_parameters(defaults | given, defaults)
         entry["parameters"] = {name: values[name] for name in given}

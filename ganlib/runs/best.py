@@ -22,6 +22,8 @@ class Best:
             kid = (line["kid_a"] + line["kid_b"]) / 2
         if kid > self.kid:
             return
-        self.kid, self.step, self.weights = kid, line["step"], {}
+        self.kid = kid
+        self.step = line["step"]
+        self.weights = {}
         for name, state in pack_weights(nets, emas).items():
             self.weights[name] = {key: value.detach().clone() for key, value in state.items()}

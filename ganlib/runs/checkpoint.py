@@ -40,7 +40,8 @@ class Damaged(Exception):
 def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
     """Write the State after a step, whole or not at all, and keep the one before it. tally: what
     is counted over the run; log: Log.state. FloatingPointError where a weight is not finite."""
-    path, weights = Path(folder) / f"checkpoint-{step:09}.pt", pack_weights(state.nets, state.emas)
+    path = Path(folder) / f"checkpoint-{step:09}.pt"
+    weights = pack_weights(state.nets, state.emas)
     check_finite(weights, step)
     write_state(
         path,
@@ -133,7 +134,8 @@ def read_state(path, device="cpu"):
     is in it."""
     try:
         with open(path, "rb") as file:
-            head, content = file.readline(200), file.read()
+            head = file.readline(200)
+            content = file.read()
     except OSError as error:
         raise Damaged(f"cannot be read ({error.strerror})") from None
     words = head.decode("ascii", "replace").split()
@@ -158,7 +160,8 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
     State; returns (step, tally, bytes of the log), or (0, None, 0) where there is none. Says
     which are damaged, and where the run goes on. InputError where none is whole, and for another
     run's."""
-    found, say = find_checkpoints(folder), print if rank() == 0 else lambda text: None
+    found = find_checkpoints(folder)
+    say = print if rank() == 0 else lambda text: None
     for path in found:
         try:
             kept = read_state(path, device)

@@ -34,10 +34,8 @@ from ganlib.system.files import expand, locked, write_atomic
 def reopen(folder, data, inception=None, device=None):
     """A finished Run, which is said, scored if it is not yet, and without what a process has
     left that was killed as it finished it."""
-    run, day = (
-        load_run(folder, device),
-        datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime),
-    )
+    run = load_run(folder, device)
+    day = datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime)
     print(
         f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew "
         "set resume to False",
@@ -87,10 +85,8 @@ class Run(NamedTuple):
 def load_run(folder, device=None):
     """A finished Run from its folder; InputError where the folder holds none, or one that did
     not finish."""
-    folder, device = (
-        expand(folder, "run folder"),
-        torch.device(device) if device else default_device(),
-    )
+    folder = expand(folder, "run folder")
+    device = torch.device(device) if device else default_device()
     cfg = load_config(folder)
     if lost := find_missing(folder):
         raise InputError(

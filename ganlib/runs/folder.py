@@ -30,7 +30,8 @@ def claim_run_folder(folder, cfg, fingerprint):
 def show_difference(name, theirs, mine):
     """Raise InputError unless two dicts, that of the file `name` and that of the run to train,
     are the same."""
-    theirs, mine = ADDED | theirs, ADDED | mine
+    theirs = ADDED | theirs
+    mine = ADDED | mine
     changed = [
         f"other images (data_fingerprint {str(theirs.get(key))[:8]} there, "
         f"{str(mine.get(key))[:8]} now)"

@@ -187,7 +187,8 @@ class Keeper:
     def note_validation(self, step, figures, fakes):
         """Write what a validation found, keep the weights if they are the best so far, show its
         fakes, and warn of what goes wrong. Raises NotFinite as flush does."""
-        state, judge = self.state, self.judge
+        state = self.state
+        judge = self.judge
         try:
             line = self.log.write("val", self.epoch(step), step, figures)
         except NotFinite as error:
@@ -230,7 +231,8 @@ class Keeper:
     def finish(self, test):
         """Write what a finished run leaves, metrics.json last: with it the run is finished, and
         until then it can go on. test: the losses on the test images."""
-        folder, state = self.folder, self.state
+        folder = self.folder
+        state = self.state
         if self.device.type == "cuda":  # with what the graph keeps
             most = torch.cuda.max_memory_allocated(self.device)
             self.tally["memory"] = [round(most / 2**20)]

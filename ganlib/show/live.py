@@ -26,10 +26,14 @@ class LiveTraining:
     each) only some are kept: MOMENTS at most, of which the start and the end are two."""
 
     def __init__(self, folder, pair, steps, epoch_steps):
-        self.folder, self.steps = Path(folder), steps
+        self.folder = Path(folder)
+        self.steps = steps
         self.every = epoch_steps * -(-steps // (epoch_steps * (MOMENTS - 1)))
-        self.strip, self.newest, self.validations = Strip.of(pair), None, {}
-        self.drawn, self.cost = time.perf_counter(), 0.0
+        self.strip = Strip.of(pair)
+        self.newest = None
+        self.validations = {}
+        self.drawn = time.perf_counter()
+        self.cost = 0.0
         self.watched = in_kernel() and not os.environ.get(FEED)
 
     def resume(self, begun):

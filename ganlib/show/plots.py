@@ -71,7 +71,8 @@ def show_grid(rows, labels, width=8.0):
                 "the first row"
             )
     pictures = [to_float(row) for row in pictures]
-    n, (h, w) = max(len(row) for row in pictures), pictures[0].shape[-2:]
+    n = max(len(row) for row in pictures)
+    h, w = pictures[0].shape[-2:]
     gap = max(1, w // 32)
     sheet = torch.ones(3, len(rows) * (h + gap) - gap, n * (w + gap) - gap)
     for i, row in enumerate(pictures):
@@ -149,7 +150,8 @@ def plot_losses(history, names, columns=3):
 def show_densities(table, columns, by="domain", per_row=4):
     """How each numeric column of a DataFrame is distributed, a panel a column and a colour for
     each value of `by`. -> Figure."""
-    rows, groups = -(-len(columns) // per_row), list(table[by].unique())
+    rows = -(-len(columns) // per_row)
+    groups = list(table[by].unique())
     colours = dict(zip(groups, sns.color_palette()))
     figure, panels = plt.subplots(
         rows, per_row, figsize=(8, 0.3 + 1.8 * rows), dpi=100, layout="constrained", squeeze=False

@@ -30,13 +30,11 @@ class Progress:
     by Jupyter as one line that names the work."""
 
     def __init__(self, label, steps, folder=None, unit="steps", initial=0):
-        self.label, self.steps, self.folder, self.unit, self.initial = (
-            label,
-            steps,
-            folder,
-            unit,
-            initial,
-        )
+        self.label = label
+        self.steps = steps
+        self.folder = folder
+        self.unit = unit
+        self.initial = initial
         self.started = self.logged = time.perf_counter()
         self.done, self.shown, self.line = initial, 0.0, ""
 
@@ -56,7 +54,9 @@ class Progress:
     def update(self, step):
         """Show that this many steps are done."""
         now = time.perf_counter()
-        seconds, self.done, self.shown = now - self.started, step, now
+        seconds = now - self.started
+        self.done = step
+        self.shown = now
         if self.silent or self.unit == "images" and seconds < LATER:
             return
         self.line = meter(self.label, step, self.steps, seconds, self.unit, self.initial)
@@ -115,10 +115,8 @@ def draw():
     from IPython import get_ipython
     from IPython.display import display
 
-    lines, cell = (
-        [progress.line for progress in UNDER_WAY if progress.line],
-        get_ipython().execution_count,
-    )
+    lines = [progress.line for progress in UNDER_WAY if progress.line]
+    cell = get_ipython().execution_count
     shown = {"text/plain": "\n".join(lines)} if lines else {}
     if CELL[0] == cell:
         CELL[1].update(shown, raw=True)

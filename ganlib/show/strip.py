@@ -26,7 +26,8 @@ class Strip:
 
     def __init__(self, real, n_a, steps=(), fakes=()):
         self.real, self.n_a = real, n_a  # of the N faces the first n_a are of A
-        self.steps, self.fakes = list(steps), list(fakes)
+        self.steps = list(steps)
+        self.fakes = list(fakes)
 
     @classmethod
     def of(cls, pair):
@@ -47,7 +48,8 @@ class Strip:
         """Write it, whole or not at all."""
         rows = torch.stack([self.real, *self.fakes])  # (rows, N, 3, H, W)
         sheet = rows.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (rows * H, N * W, 3)
-        known, content = PngImagePlugin.PngInfo(), io.BytesIO()
+        known = PngImagePlugin.PngInfo()
+        content = io.BytesIO()
         known.add_text(
             "ganlib", json.dumps({"steps": self.steps, "n": len(self.real), "n_a": self.n_a})
         )
@@ -65,8 +67,10 @@ def load_strip(folder, name=STRIP):
         with Image.open(path, formats=["PNG"]) as image:
             known = json.loads(image.text["ganlib"])
             sheet = torch.from_numpy(np.array(image.convert("RGB")))  # (rows * H, N * W, 3)
-        steps, n_a = [int(step) for step in known["steps"]], int(known["n_a"])
-        height, n = len(sheet) // (len(steps) + 1), int(known["n"])
+        steps = [int(step) for step in known["steps"]]
+        n_a = int(known["n_a"])
+        height = len(sheet) // (len(steps) + 1)
+        n = int(known["n"])
         rows = sheet.unflatten(0, (len(steps) + 1, height)).unflatten(2, (n, -1))
     except Exception as error:  # Pillow raises nearly anything
         raise InputError(f"{path}: no strip of faces ({error})") from None

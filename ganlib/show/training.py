@@ -81,23 +81,27 @@ LEFT, TOP, MIDDLE = 0.75, 0.25, 0.12  # inches for the labels, the titles, the g
 
 def strip_height(strip, rows, width):
     """The height in inches of a strip of so many rows that is so wide."""
-    n, (h, w) = len(strip.real), strip.real.shape[-2:]
+    n = len(strip.real)
+    h, w = strip.real.shape[-2:]
     return TOP + rows * (width - LEFT - MIDDLE) / n * h / w
 
 
 def draw_strip(figure, strip, moments, rows=None):
     """The real faces of a Strip and those of some moments, a row each, A to B beside B to A. rows:
     for how many there is room."""
-    width, height = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi
+    width = figure.bbox.width / figure.dpi
+    height = figure.bbox.height / figure.dpi
     rows = rows or 1 + len(moments)
     labels = ["real", *[f"step {strip.steps[i]:,}" for i in moments]]
-    n, n_a = len(strip.real), strip.n_a
+    n = len(strip.real)
+    n_a = strip.n_a
     side = (width - LEFT - MIDDLE) / n, (height - TOP) / rows  # of a face, in inches
     ways = [("A to B", 0, n_a, LEFT), ("B to A", n_a, n, LEFT + n_a * side[0] + MIDDLE)]
     for title, first, end, left in ways:
         faces = torch.stack([strip.real, *[strip.fakes[i] for i in moments]])[:, first:end]
         sheet = to_sheet(faces)
-        wide, high = (end - first) * side[0], len(labels) * side[1]
+        wide = (end - first) * side[0]
+        high = len(labels) * side[1]
         box = left / width, 1 - (TOP + high) / height, wide / width, high / height
         axes = figure.add_axes(box)
         axes.imshow(sheet, interpolation="lanczos", aspect="auto")

@@ -20,7 +20,8 @@ SETTINGS = ROOT / "reports" if IN_TREE else PACKAGE / "settings"
 # GANLIB_HOME: another folder, where the source tree cannot be written. A ~ of nobody stays here,
 # and is told by check_home.
 HOME = Path(os.path.expanduser(os.environ.get("GANLIB_HOME") or ROOT / "reports")).absolute()
-RUNS, CACHE = HOME / "runs", HOME / "cache"
+RUNS = HOME / "runs"
+CACHE = HOME / "cache"
 
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -114,7 +115,8 @@ def locked(path, what):
     """Hold the lock file `path` while the block runs, for `what` (in words). InputError names
     who holds it already; a lock whose process is dead holds nobody up. On a file system without
     locks there is none."""
-    path, file = Path(path), None
+    path = Path(path)
+    file = None
     for _ in range(10):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,10 +55,8 @@ def parse_yaml(text):
         return yaml.load(text, Loader=PlainLoader)
     # PyYAML raises nearly anything for odd texts: a RecursionError, an AttributeError
     except Exception as error:
-        mark, said = (
-            getattr(error, "problem_mark", None),
-            getattr(error, "problem", None) or str(error),
-        )
+        mark = getattr(error, "problem_mark", None)
+        said = getattr(error, "problem", None) or str(error)
         line = f"line {mark.line + 1}: " if mark else ""
         raise ValueError(
             line + printable(" ".join(said.split()))[:100] or type(error).__name__
