@@ -411,13 +411,10 @@ def learn(cfg, images, device, steps, every=50):
                     loss: sums[name].get(loss, 0) + value for loss, value in losses.items()
                 }
             if step % every == 0:
-                rows.append(
-                    {"step": step}
-                    | {
-                        name: {loss: float(value) / every for loss, value in total.items()}
-                        for name, total in sums.items()
-                    }
-                )
+                row = {"step": step}
+                for name, total in sums.items():
+                    row[name] = {loss: float(value) / every for loss, value in total.items()}
+                rows.append(row)
                 sums = {"ganlib": {}, "reference": {}}
             progress.add()
     return rows

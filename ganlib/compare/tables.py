@@ -117,23 +117,19 @@ def name_models(configs):
     else differs, between two of one name or, of what no recipe fixes (such as the steps),
     between any two: models that were trained unequally show it."""
 
-    def values(config, fields):
-        return json.dumps({field: config[field] for field in fields}, sort_keys=True)
-
     fields = [field for field in configs[0] if field not in ("seed", "arch", "ngf", "recipe")]
     shared = [field for field in fields if field not in RECIPES["seed"]]
     short = [f"{config['arch']} {config['ngf']}, {config['recipe']}" for config in configs]
     names = []
     for name, config in zip(short, configs):
-        differs = [
-            field
-            for field in fields
-            if len(
-                {values(c, [field]) for s, c in zip(short, configs) if s == name or field in shared}
-            )
-            > 1
-        ]
-        names.append(", ".join([name, *(f"{field} {config[field]}" for field in differs)]))
+        told = [name]
+        for field in fields:
+            rivals = configs
+            if field not in shared:
+                rivals = [c for other, c in zip(short, configs) if other == name]
+            if len({json.dumps(rival[field]) for rival in rivals}) > 1:
+                told.append(f"{field} {config[field]}")
+        names.append(", ".join(told))
     return names
 
 

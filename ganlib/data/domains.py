@@ -85,15 +85,11 @@ class Domains(NamedTuple):
         asked for (see settled)."""
         if not self.changed:
             return self.stamp.fingerprint
-        known = [
-            (
-                domain,
-                [len(side) for side in sides],
-                (sum(map(len, sides)), *sides[0].shape[1:]),
-                digest_all(sides),
-            )
-            for domain, sides in zip(self.stamp.names, zip(self.train, self.val, self.test))
-        ]
+        known = []
+        for domain, sides in zip(self.stamp.names, zip(self.train, self.val, self.test)):
+            counts = [len(side) for side in sides]
+            shape = sum(counts), *sides[0].shape[1:]
+            known.append((domain, counts, shape, digest_all(sides)))
         return seal(known, self.stamp.ranges)
 
     def settled(self):
@@ -107,8 +103,11 @@ class Domains(NamedTuple):
 
     def counts(self):
         """Images by domain (rows) and split (columns), as a DataFrame."""
+        columns = {}
+        for split in SPLITS:
+            columns[split] = [len(side) for side in getattr(self, split)]
         return pd.DataFrame(
-            {split: [len(side) for side in getattr(self, split)] for split in SPLITS},
+            columns,
             index=pd.Index([f"A: {self.domains[0]}", f"B: {self.domains[1]}"], name="domain"),
         )
 
@@ -247,6 +246,9 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
                     for i, x in enumerate(images)
                 ]
     arrays = {domain: np.concatenate(parts) for domain, parts in arrays.items()}
+    attributes = {}
+    for split in SPLITS:
+        attributes[split] = tuple(tables[split, domain] for domain in DOMAINS)
     notes = [f"A is {DOMAINS[0]}, B is {DOMAINS[1]}: faces drawn in code with seed {seed}"]
     return make_domains(
         "builtin",
@@ -256,7 +258,7 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
         notes,
         {domain: digest(images) for domain, images in arrays.items()},
         {},
-        {split: tuple(tables[split, domain] for domain in DOMAINS) for split in SPLITS},
+        attributes,
         {"size": size[0], "n_eval": n_eval, "seed": seed},
     )
 
@@ -273,16 +275,13 @@ def make_domains(name, domains, arrays, facts, notes, digests, ranges, attribute
         images = torch.from_numpy(arrays[domain])
         split = facts.split[(facts.domain == domain) & (facts.reason == "")]
         sides[domain] = dict(zip(SPLITS, images.split([int((split == s).sum()) for s in SPLITS])))
-    pairs = [Pair(*[sides[domain][split] for domain in domains]) for split in SPLITS]
-    known = [
-        (
-            called,
-            [len(sides[domain][split]) for split in SPLITS],
-            tuple(arrays[domain].shape),
-            digests[domain],
-        )
-        for called, domain in zip(spelt, domains)
-    ]
+    pairs = []
+    for split in SPLITS:
+        pairs.append(Pair(*[sides[domain][split] for domain in domains]))
+    known = []
+    for called, domain in zip(spelt, domains):
+        counts = [len(sides[domain][split]) for split in SPLITS]
+        known.append((called, counts, tuple(arrays[domain].shape), digests[domain]))
     images = tuple(side for pair in pairs for side in pair)
     stamp = Stamp(seal(known, ranges), images, versions(images), tuple(spelt), ranges)
     return Domains(

@@ -265,6 +265,15 @@ class Layout(NamedTuple):
     misplaced: list[tuple[str, tuple, str]]
 
 
+def find_values(splits, column):
+    """The values of a column in all splits together, but for empty ones."""
+    found = set()
+    for table in splits.values():
+        if column in table.features:
+            found |= set(table.unique(column))
+    return found - {None, ""}
+
+
 def label_column(name, split, splits, columns):
     """The column of a split that says the domain of each row: the one ClassLabel, or, without
     one, the one column of texts, whole numbers or truth values with two values in all splits
@@ -279,14 +288,7 @@ def label_column(name, split, splits, columns):
             for c, kind in features.items()
             if re.match("string|large_string|bool|u?int", str(getattr(kind, "dtype", "")))
         ]
-        values = {
-            c: set().union(
-                *[set(table.unique(c)) for table in splits.values() if c in table.features]
-            )
-            - {None, ""}
-            for c in plain
-        }
-        labels = [c for c in plain if len(values[c]) == 2]
+        labels = [c for c in plain if len(find_values(splits, c)) == 2]
     if len(columns) == 1 and len(labels) == 1:
         return labels[0]
     found = ", ".join(
@@ -309,11 +311,8 @@ def group_files(files):
     """Sort paths by a layout, below one enclosing folder or none: a Layout, without hidden
     files. What is no image by its name makes a domain only where there are not two without it."""
     seen = {f: PurePosixPath(f).parts for f in sorted(files) if not f.endswith(MANIFEST)}
-    seen = {
-        f: parts
-        for f, parts in seen.items()
-        if not any(part.startswith((".", "__MACOSX")) for part in parts)
-    }
+    for f in [f for f, parts in seen.items() if is_hidden(parts)]:
+        del seen[f]
     best = Layout({}, list(seen), [])
     for meant in (is_image_name, may_be_image):
         found = find_layout(seen, [f for f in seen if meant(f)])
@@ -323,12 +322,17 @@ def group_files(files):
     return best
 
 
+def is_hidden(parts):
+    """Whether a path, in parts, is of a file that its system keeps for itself."""
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
+
+
 def find_layout(seen, meant):
     """The Layout of files {path: its parts}: the first in which those that are meant as images
     are of two domains."""
     places = place_split, place_domain, place_flat
     splits, domains, flat = [
-        [Attempt(place, depth, seen, meant) for depth in (0, 1)] for place in places
+        (Attempt(place, 0, seen, meant), Attempt(place, 1, seen, meant)) for place in places
     ]
     for attempt in splits:
         if attempt.two and (attempt.depth == 0 or len({seen[f][0] for f in attempt.used}) == 1):

@@ -41,6 +41,11 @@ def parse_size(text):
     return int(numbers[1]) if numbers[2] is None else [int(numbers[1]), int(numbers[2])]
 
 
+def count_words(counts):
+    """Numbers of things by their names, as a text: "40 train, 5 val"."""
+    return ", ".join(f"{n} {word}" for word, n in counts.items())
+
+
 def to_text(images, diagnosis, cost):
     """The diagnosis as text for a terminal."""
     lines = [f"{images.name}: {'; '.join(images.notes)}"]
@@ -50,10 +55,7 @@ def to_text(images, diagnosis, cost):
             " (all)" if lowest == highest else ", from {}x{} to {}x{}".format(*lowest, *highest)
         )
         sizes += " (width x height)" * any(one != other for one, other in (lowest, usual, highest))
-        counts, modes, formats = [
-            ", ".join(f"{n} {word}" for word, n in kind[of].items())
-            for of in ("images", "modes", "formats")
-        ]
+        counts, modes, formats = map(count_words, (kind["images"], kind["modes"], kind["formats"]))
         lines.append(f"{letter} ({kind['domain']}): {counts}; {sizes}; {modes}; {formats}")
     lines += [""]
     for f in diagnosis.findings:

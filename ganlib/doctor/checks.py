@@ -535,7 +535,10 @@ def check_likeness(known, features, images):
     apart = (known.belongs[train] > 0).mean()
     strange = (known.belongs < STRANGE) & (known.low_information >= FLAT) & (apart >= APART)
     part = known.assign(strange=strange).groupby(["split", "side"]).strange.mean()
-    swapped = [s for s in ("val", "test") if min(part.get((s, side), 0) for side in "ab") > 0.5]
+    swapped = []
+    for split in ("val", "test"):
+        if min(part.get((split, "a"), 0), part.get((split, "b"), 0)) > 0.5:
+            swapped.append(split)
     for split in swapped:
         rows = known.split == split
         found += as_finding(

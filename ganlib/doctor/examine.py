@@ -86,19 +86,17 @@ def list_kinds(images):
     and height in pixels (smallest, median, largest), modes and formats with how often they
     occur."""
     used = images.files[images.files.reason == ""]
-    return [
-        {
-            "domain": domain,
-            "images": {split: int((part.split == split).sum()) for split in SPLITS},
-            **{
-                side: [int(x) for x in part[side].quantile([0, 0.5, 1])]
-                for side in ("width", "height")
-            },
-            "modes": part["mode"].value_counts().to_dict(),
-            "formats": part["format"].value_counts().to_dict(),
-        }
-        for domain, part in ((domain, used[used.domain == domain]) for domain in images.domains)
-    ]
+    kinds = []
+    for domain in images.domains:
+        part = used[used.domain == domain]
+        kind = {"domain": domain}
+        kind["images"] = {split: int((part.split == split).sum()) for split in SPLITS}
+        for side in ("width", "height"):
+            kind[side] = [int(x) for x in part[side].quantile([0, 0.5, 1])]
+        kind["modes"] = part["mode"].value_counts().to_dict()
+        kind["formats"] = part["format"].value_counts().to_dict()
+        kinds.append(kind)
+    return kinds
 
 
 def to_table(findings):
@@ -126,11 +124,10 @@ def offenders(images, known, finding, most=8):
         else [finding.rows[:most]]
     )
     labels = [finding.check.replace("_", "\n"), "copy of"][: len(rows)]
-    return show_grid(
-        [torch.stack([image(r) for r in row]) for row in rows],
-        labels,
-        width=0.9 + 0.9 * max(len(rows[0]), 2),
-    )
+    pictures = []
+    for row in rows:
+        pictures.append(torch.stack([image(r) for r in row]))
+    return show_grid(pictures, labels, width=0.9 + 0.9 * max(len(rows[0]), 2))
 
 
 def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):

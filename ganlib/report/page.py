@@ -174,22 +174,7 @@ def colophon(entries):
             "notebooks"
         ),
     }
-    tables = [
-        pd.DataFrame(trainings).dropna(axis=1, how="all").to_html(index=False, border=0)
-        if trainings
-        else "",
-        pd.DataFrame(
-            [
-                {
-                    "notebook": e["name"],
-                    "seconds": round(e["seconds"]),
-                    "parameters": ", ".join(f"{k} {v}" for k, v in e["parameters"].items())
-                    or "its defaults",
-                }
-                for e in entries
-            ]
-        ).to_html(index=False, border=0),
-    ]
+    tables = [to_table(trainings), to_table([describe_entry(entry) for entry in entries])]
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in facts.items())
     trainings = f"<h3>Trainings</h3>{tables[0]}"
     notebooks = f"<h3>Notebooks</h3>{tables[1]}"
@@ -205,3 +190,20 @@ def read_metrics(folder):
         }
     except (OSError, ValueError, TypeError):
         return None
+
+
+def to_table(rows):
+    """Dicts of one thing a row as an HTML table, without columns that are empty; "" for none."""
+    if not rows:
+        return ""
+    return pd.DataFrame(rows).dropna(axis=1, how="all").to_html(index=False, border=0)
+
+
+def describe_entry(entry):
+    """What the colophon says of a notebook."""
+    given = ", ".join(f"{name} {value}" for name, value in entry["parameters"].items())
+    return {
+        "notebook": entry["name"],
+        "seconds": round(entry["seconds"]),
+        "parameters": given or "its defaults",
+    }

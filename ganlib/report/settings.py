@@ -138,7 +138,8 @@ def plan(path, overrides):
     for source, given in (("-p", overrides), (path, common)):
         known = {name for entry in entries for name in entry["defaults"]}
         refuse_unknown(source, given, known, "no notebook has this parameter")
-    if own := [name for name in overrides if any(name in entry["own"] for entry in entries)]:
+    single = {name for entry in entries for name in entry["own"]}
+    if own := [name for name in overrides if name in single]:
         raise InputError(
             f"-p: {own[0]}: {path.name} sets it for single notebooks; change it in a copy of that "
             "file"

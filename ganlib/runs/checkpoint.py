@@ -50,13 +50,7 @@ def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
             "config": plain_config(cfg) | {"data_fingerprint": fingerprint},
             "weights": weights,
             "optimizers": [opt.state_dict() for opt in state.opts],
-            "schedules": [
-                {
-                    "last_epoch": schedule.last_epoch,
-                    "_last_lr": [float(lr) for lr in schedule.get_last_lr()],
-                }
-                for schedule in state.schedules
-            ],
+            "schedules": [pack_schedule(schedule) for schedule in state.schedules],
             "pools": [pool.state_dict() for pool in state.pools],
             "best": vars(state.best),
             "tally": tally,
@@ -70,6 +64,12 @@ def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
         other for other in others if other < path
     ][1:]:
         other.unlink()
+
+
+def pack_schedule(schedule):
+    """What a schedule changes, as plain numbers."""
+    rates = [float(rate) for rate in schedule.get_last_lr()]
+    return {"last_epoch": schedule.last_epoch, "_last_lr": rates}
 
 
 def save_failure(folder, error, batch, cfg, state):

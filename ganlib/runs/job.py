@@ -13,12 +13,7 @@ def read_job(path):
     arguments of load_domains, "folder", "inception", "accumulate", "resume"} -> the same with a
     TrainConfig; InputError for what is not of these."""
     job = read_yaml(path)
-    if not isinstance(job, dict) or not all(
-        job.get(name) is None
-        or isinstance(job[name], dict)
-        and all(isinstance(key, str) for key in job[name])
-        for name in ("train", "data")
-    ):
+    if not isinstance(job, dict) or not is_named(job.get("train")) or not is_named(job.get("data")):
         raise InputError(
             f"{path}: expected `train` with fields of TrainConfig and `data` with parameters such "
             "as image_size"
@@ -58,3 +53,10 @@ def take_fields(values):
         name: take_value(name, value, examples[name]) if name in examples else value
         for name, value in values.items()
     }
+
+
+def is_named(values):
+    """Whether these are values by their names, or nothing."""
+    if values is None:
+        return True
+    return isinstance(values, dict) and all(isinstance(name, str) for name in values)
