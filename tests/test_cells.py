@@ -107,7 +107,8 @@ PHASES = {
     "translating": "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",
     "scoring the test images": "patch('ganlib.runs.finished.Judge', **{'return_value.protocols.return_value': {'kid': 1}}), "
     "patch('ganlib.runs.finished.read_json', return_value={'data_fingerprint': faces.fingerprint}): finished.score_run(Some(here), faces)",
-    "training the runs of the grid": "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([1, 2], faces)",
+    "training the runs of the grid": "patch('ganlib.parallel.many_runs.how_many', return_value=1), "
+    "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([1, 2], faces)",
     "timing": "patch('ganlib.bench.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
 }
 

@@ -51,13 +51,18 @@ def test_no_module_imports_itself_by_way_of_others():
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.split(".")[0] not in (*ROOMS, *LOOP, "__init__")])
 def test_core_imports_no_data_no_scores_and_no_report(name):
-    """Of what serves it only the numbers of the processes that train together."""
-    assert {other for other in reach(name) if other.split(".")[0] in ROOMS} <= {"parallel", "parallel.ranks", "parallel.ddp"}
+    """Of what serves it only the numbers of the processes that train together, and the stop that waits."""
+    served = {other for other in reach(name) if other.split(".")[0] in ROOMS}
+    assert served <= {"parallel.ranks", "parallel.ddp", "runs.signals"}
 
 
 def test_loop_imports_only_what_a_training_needs():
     rooms = {other.split(".")[0] for other in GRAPH["loop"]} & set(ROOMS)
     assert rooms <= {"data", "evaluate", "runs", "parallel", "show", "system"}
+
+
+def test_pool_reads_no_yaml():
+    assert "system.values" not in reach("pool") and "runs.job" not in reach("pool")
 
 
 def test_checkpoint_is_read_without_a_judge():

@@ -1,20 +1,27 @@
-"""Many runs at once through Dask: seeds, architectures and recipes on as many devices and
-machines as there are."""
+"""Many runs at once: seeds, architectures and recipes side by side on the cores of this machine, or
+through Dask on as many devices and machines as there are."""
 
 import os
-from functools import lru_cache
+import time
+from contextlib import ExitStack
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+import psutil
 import torch
 
 from ganlib.errors import InputError
+from ganlib.evaluate.probe import find_probe
 from ganlib.loop import fit_or_load
+from ganlib.parallel.child import Child, write_job
 from ganlib.runs.finished import load_run
+from ganlib.runs.folder import is_finished
 from ganlib.show.progress import FEED, Progress
 from ganlib.system.files import RUNS, expand
 
+PROCESS = 2 * 2**30  # bytes that a process of torch and a small training take, generously
 INSTALL = "pip install -e '.[dask]'"
 
 ALONE = Lock()  # torch's seed and number of threads belong to the process
@@ -32,23 +39,22 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     """Train every config that has no finished run below the folder `runs`, many at once; returns an
     Outcome for each, in order.
 
-    scheduler: "" one after another in this process; "local" a Dask cluster on this machine with
-    a worker for each GPU (on a CPU one); else the address of a scheduler, whose workers see this
-    folder and, at the same path, the data. inception: as find_inception takes it. A run whose
-    worker died goes on from its last checkpoint on another one, up to three times (Dask's
-    allowed-failures). One that fails is told in its Outcome and stops none of the others. Raises
-    InputError where Dask or the scheduler cannot be had."""
+    scheduler: "" on this machine, side by side on the cores of a CPU (see how_many) and else one
+    after another; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
+    one); else the address of a scheduler, whose workers see this folder and, at the same path, the
+    data. inception: as find_inception takes it. A run whose worker died goes on from its last
+    checkpoint on another one, up to three times (Dask's allowed-failures). One that fails is told
+    in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler
+    cannot be had."""
     if not scheduler:
-        return collect(
-            (outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs),
-            len(cfgs),
+        at_once = how_many(cfgs, data)
+        if at_once > 1:
+            return train_side_by_side(cfgs, data, runs, inception, at_once)
+        in_turn = (
+            outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs
         )
-    if data.loaded is None or data.changed:
-        raise InputError(
-            f"data {data.name}: each worker reads the data itself, and does not see what was "
-            "changed in memory; "
-            "expected what load_domains gave, as it was"
-        )
+        return collect(in_turn, len(cfgs))
+    write_job(cfgs[0], data, runs)  # refuses what a worker cannot read
     runs = expand(runs, "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
@@ -71,6 +77,80 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         return collect(
             (outcome(cfg, future.result) for cfg, future in zip(cfgs, futures)), len(cfgs)
         )
+
+
+def how_many(cfgs, data):
+    """How many runs train side by side on this machine: one for each core that this process may
+    use, as long as there is memory for them. 1 on a GPU, which one run fills, and of images that
+    another process could not read as they are. Two runs of a thread each do 1.2 times the work of
+    one with two."""
+    if torch.cuda.is_available() or data.loaded is None or data.changed:
+        return 1
+    images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
+    room = psutil.virtual_memory().available / (PROCESS + 2 * images)
+    return int(max(1, min(len(os.sched_getaffinity(0)), len(cfgs), room)))
+
+
+def train_side_by_side(cfgs, data, runs, inception, at_once):
+    """The Outcomes of runs of which `at_once` train at a time, each in a process of its own, with
+    its share of the cores. Where this is interrupted they end, with a checkpoint each."""
+    runs = expand(runs, "runs")
+    threads = max(1, len(os.sched_getaffinity(0)) // at_once)
+    find_probe(data)  # now, or each would train it
+    waiting = list(enumerate(cfgs))
+    under_way, outcomes = {}, {}
+    label = "training the runs of the grid"
+    with Progress(label, len(cfgs), unit="runs") as progress, ExitStack() as stack:
+        while waiting or under_way:
+            while waiting and len(under_way) < at_once:
+                i, cfg = waiting.pop(0)
+                folder = runs / cfg.name(data.fingerprint)
+                if is_finished(folder):
+                    here = partial(train_one, cfg, data, runs, inception)
+                    outcomes[i] = outcome(cfg, here)
+                    progress.add()
+                    continue
+                job = write_job(cfg, data, folder, inception=inception)
+                under_way[i] = stack.enter_context(Training(cfg, job, threads))
+            time.sleep(0.2)
+            for i, training in list(under_way.items()):
+                training.look()
+                if not training.child.is_running():
+                    training.__exit__()
+                    outcomes[i] = outcome(cfgs[i], training.get_folder)
+                    del under_way[i]
+                    progress.add()
+    return [outcomes[i] for i in range(len(cfgs))]
+
+
+class Training:
+    """A run that trains beside others: its process and its bar."""
+
+    def __init__(self, cfg, job, threads):
+        label = f"{cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}"
+        self.child = Child(job, threads)
+        self.progress = Progress(label, cfg.steps, self.child.folder)
+        self.stack = ExitStack()
+
+    def __enter__(self):
+        self.stack.enter_context(self.progress)
+        self.stack.enter_context(self.child)
+        return self
+
+    def __exit__(self, *error):
+        self.stack.close()
+
+    def look(self):
+        """Pass on what the process says, and show how far it is."""
+        self.child.pass_on()
+        step = self.child.find_step()
+        if step is not None:
+            self.progress.update(step)
+
+    def get_folder(self):
+        """The run's folder. Raises InputError where it did not train to the end."""
+        self.child.check()
+        return self.child.folder
 
 
 def collect(outcomes, n):

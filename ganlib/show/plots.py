@@ -131,7 +131,7 @@ def plot_losses(history, names, columns=3):
                 markersize=2.5,
                 linewidth=1.4,
             )
-        panel.set_title(LOSS_TITLES[name], fontsize=10)
+        panel.set_title(LOSS_TITLES.get(name, name), fontsize=10)
         panel.set_ylim(bottom=0)
         panel.grid(alpha=0.25)
         panel.tick_params(labelsize=8)
