@@ -1,5 +1,6 @@
 """Small data and a small config for all tests."""
 
+import fcntl
 import math
 import os
 import signal
@@ -23,12 +24,15 @@ else:
 os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
 
 
+import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
+
+# isort: split
 import pytest
 import torch
 
-import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
+from ganlib.evaluate import probe
 from ganlib.runs import keeper
 from ganlib.show import progress as show_progress
 from ganlib.system.surroundings import prefer_own_kernel
@@ -117,15 +121,30 @@ def one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def quick_probes():
+    """Where it does not matter how well a probe measures; of the hundreds of images that matter
+    it is trained as ever."""
+    probe.LEAST_STEPS = 20
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_line_a_minute():
     """However slow the machine, what a training says is the same."""
     show_progress.EVERY = keeper.SLOW = math.inf
 
 
 @pytest.fixture(scope="session")
-def faces():
+def faces(quick_probes):
     """Built-in faces at 32 pixels: 12 of A, 14 of B, 5 of each in val and test."""
-    return load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
+    return with_quick_probe(load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5))
+
+
+def with_quick_probe(images):
+    """The images, with a quick probe of them in the cache, for processes that a test starts."""
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # against the other workers
+        probe.find_probe(images)
+    return images
 
 
 @pytest.fixture

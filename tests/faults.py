@@ -132,10 +132,16 @@ def assert_same(folder, whole):
     assert not left, f"{folder}: left behind: {left}"
 
 
+WHOLE = {}  # content of a run that nothing happened to, by its config and images
+
+
 def undisturbed(cfg, faces, folder):
-    """The content of a run that nothing happened to."""
-    assert wait(start(cfg, faces, folder)) == 0
-    return content(folder)
+    """The content of a run that nothing happened to; each is trained once."""
+    key = cfg, faces.fingerprint
+    if key not in WHOLE:
+        assert wait(start(cfg, faces, folder)) == 0
+        WHOLE[key] = content(folder)
+    return WHOLE[key]
 
 
 def killed(faces, work, kills, seed=0, configs=None):
@@ -168,26 +174,26 @@ def killed(faces, work, kills, seed=0, configs=None):
     return tried, f"{in_writing} of them while a file was written"
 
 
-def interrupted(faces, work, times, number):
+def interrupted(faces, work, times, number, steps=60):
     """SIGTERM or SIGINT in the middle: it ends after the step under way, with a checkpoint and a word, and goes on from that very step."""
-    cfg, draw = small(steps=60), random.Random(number)
+    cfg, draw = small(steps=steps), random.Random(number)
     whole = undisturbed(cfg, faces, work / f"whole {number}")
     for i in range(times):
         folder, said = work / f"stopped {number} {i}", work / f"said {number} {i}"
-        pid, at = start(cfg, faces, folder, said, checkpoint_seconds=3600), draw.randint(2, 20)
+        pid, at = start(cfg, faces, folder, said, checkpoint_seconds=3600), draw.randint(2, steps // 3)
         until(lambda: steps_logged(folder) >= at, pid)
         os.kill(pid, number)
         status, told = wait(pid), said.read_text()
         assert status == {signal.SIGTERM: 143, signal.SIGINT: 130}[number], (status, told)
-        assert f"stopped after step {newest(folder)} of 60" in told, told
+        assert f"stopped after step {newest(folder)} of {steps}" in told, told
         assert at <= finish(cfg, faces, folder, said, whole)
     return times, "each went on from the step it was stopped after"
 
 
-def full_disk(faces, work, sizes):
+def full_disk(faces, work, sizes, steps=24):
     """No room (a limit on the size of a file, of which some bytes are left for what it says): a line that names the path, status 2, and what was
     whole stays whole."""
-    cfg = small()
+    cfg = small(steps=steps)
     whole, where = undisturbed(cfg, faces, work / "whole, full disk"), set()
     for size in sizes:
         folder, said = work / f"full at {size}", work / f"said, full at {size}"
@@ -205,9 +211,9 @@ def full_disk(faces, work, sizes):
     return len(sizes), "full while writing " + ", ".join(sorted(where))
 
 
-def damaged(faces, work, times, seed=0):
+def damaged(faces, work, times, seed=0, steps=24):
     """The newest checkpoint cut off, empty, with a bit turned over, of another version or not one at all: named, and the one before it is used."""
-    cfg, draw = small(), random.Random(seed)
+    cfg, draw = small(steps=steps), random.Random(seed)
     whole = undisturbed(cfg, faces, work / "whole, damaged")
     kinds = {"cut off": lambda data: data[:draw.randrange(100, len(data))], "empty": lambda data: b"", "checksum": lambda data: flip(data, draw),
              "version 9": lambda data: data.replace(b"checkpoint 1 ", b"checkpoint 9 ", 1), "not a checkpoint": lambda data: b"\x80\x04N." * 30}
@@ -231,9 +237,9 @@ def flip(data, draw):
     return data[:at] + bytes([data[at] ^ 1 << draw.randrange(8)]) + data[at + 1:]
 
 
-def two_in_one_folder(faces, work, times):
+def two_in_one_folder(faces, work, times, steps=100):
     """A second process in a run folder is refused with the first one's number; a dead one's lock holds nobody up."""
-    cfg = small(steps=100)
+    cfg = small(steps=steps)
     whole = undisturbed(cfg, faces, work / "whole, two")
     for i in range(times):
         folder, said = work / f"two {i}", work / f"said, two {i}"

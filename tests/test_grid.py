@@ -26,7 +26,7 @@ def two_workers():
 
 
 def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(faces, tiny, tmp_path, two_workers):
-    cfgs = [tiny(steps=120, epoch_steps=4, seed=seed) for seed in (0, 1)] + [tiny(batch_size=3, ngf=4, steps=4), tiny(image_size=64, steps=2)]
+    cfgs = [tiny(steps=40, epoch_steps=10, seed=seed) for seed in (0, 1)] + [tiny(batch_size=3, ngf=4, steps=4), tiny(image_size=64, steps=2)]
     killed, over = [], threading.Event()
 
     def kill():

@@ -10,6 +10,7 @@ import re
 import nbformat
 import papermill
 import pytest
+from conftest import with_quick_probe
 from torchvision.io import write_png
 
 from ganlib import ROOT
@@ -94,6 +95,7 @@ def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, 
     monkeypatch.chdir(tmp_path)
     values = dict(steps=5, epoch_steps=2, batch_size=2, image_size=32, ngf=4, ndf=4, builtin_a=6, builtin_b=7, builtin_eval=3,
                   recipe="seed", seed=5, runs=str(tmp_path / "runs"))
+    with_quick_probe(load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=3, seed=5))
     papermill.execute_notebook(str(NOTEBOOKS / f"{name}.ipynb"), "out.ipynb", values, progress_bar=False, kernel_name="python3")
     figures = json.loads(next((tmp_path / "runs").glob("*/metrics.json")).read_text())
     config = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
@@ -106,6 +108,7 @@ def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, 
 def test_comparison_runs_on_images_of_which_nothing_is_known(tmp_path):
     """One seed, one model a recipe, a user's folder: no attributes, no truth, nothing to test."""
     write(load_domains("builtin", 32, builtin_a=12, builtin_b=12, builtin_eval=4), tmp_path / "faces")
+    with_quick_probe(load_domains(tmp_path / "faces", 32))
     values = dict(data=str(tmp_path / "faces"), image_size=32, steps=4, epoch_steps=2, batch_size=2, ndf=4, seeds=[0], runs=str(tmp_path / "runs"),
                   models=[{"arch": "cyclegan", "recipe": recipe, "ngf": 4} for recipe in ("default", "seed")])
     done = papermill.execute_notebook(str(NOTEBOOKS / "04_comparison.ipynb"), str(tmp_path / "out.ipynb"), values, progress_bar=False,

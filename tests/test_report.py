@@ -201,10 +201,13 @@ def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys)
 
 
 def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "ganlib.report", "quick", "-p", "data", "no_such.zip", "--out", tmp_path / "out"],
-                          capture_output=True, text=True, cwd=tmp_path)
+    names = ["01_data_analysis", "02_cyclegan", "03_uvcgan", "04_comparison"]  # all that read data
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"notebooks": names}))
+    command = [sys.executable, "-m", "ganlib.report", "mine.yaml", "-p", "data", "no_such.zip"]
+    done = subprocess.run([*command, "--out", tmp_path / "out"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "error: 01_data_analysis: InputError: data no_such.zip: no such folder or zip file" in done.stderr
+    for name in names:
+        assert f"error: {name}: InputError: data no_such.zip: no such folder or zip file" in done.stderr
     page = (tmp_path / "out/report.html").read_text()
     assert "InputError: data no_such.zip" in page and "most recent call last" not in page and "Traceback:" not in page
 
