@@ -8,11 +8,14 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # as a job in the background has it, and would hand it down
+# As a job in the background has it, and would hand it down.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-for name in ("MAKEFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON"):   # of the make that runs the tests, and not for those that they run
+# Of the make that runs the tests, and not for those that they run.
+for name in ("MAKEFLAGS", "MAKELEVEL", "CONSTRAINTS", "PYTHON"):
     os.environ.pop(name, None)
-os.environ["CUDA_VISIBLE_DEVICES"] = ""     # before torch, and for every kernel: committed numbers and equal runs are the CPU's
+# Before torch, and for every kernel: committed numbers and equal runs are the CPU's.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Likewise: a worker of pytest-xdist for each core, and sums that come out the same on any number.
 os.environ["OMP_NUM_THREADS"] = "1"
 FRESH = tempfile.TemporaryDirectory(prefix="ganlib-")
@@ -21,8 +24,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # all have the probes that one of them 
     CACHE.symlink_to(Path(os.environ["GANLIB_HOME"]) / "cache")
 else:
     CACHE.mkdir()
-os.environ["GANLIB_HOME"] = FRESH.name      # likewise: runs and probes are trained now, and not those of an earlier day
-
+# Likewise: runs and probes are trained now, and not those of an earlier day.
+os.environ["GANLIB_HOME"] = FRESH.name
 
 import ganlib  # noqa: F401 (before torch, which reads once how its threads wait)
 
@@ -78,18 +81,20 @@ def has_fixtures_of_its_own(path):
 
 def pytest_collection_modifyitems(items):
     """First what takes longest: notebooks, and behind them what looks at their outputs."""
+
     def turn(item):
         if item.path.suffix == ".ipynb":
             return 0
         return 1 if "test_committed_numbers" in item.name else 2
+
     items.sort(key=turn)
 
 
-EXECUTED = {}       # {name of a notebook: {number of a cell: its outputs}}, of those that nbval has run
+EXECUTED = {}  # of what nbval has run, {name of a notebook: {number of a cell: its outputs}}
 
 
 class Outputs:
-    """Keeps what nbval's cells give. A plugin: hooks of this file see the tests of its folder alone."""
+    """Keeps what nbval's cells give. A plugin: hooks of this file see only tests of its folder."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item):
@@ -108,9 +113,11 @@ def pytest_configure(config):
 def executed():
     """A function that gives the outputs of all code cells of a notebook, run on its defaults by
     nbval; None where that has not been asked to."""
+
     def outputs(name, n_cells):
         found = EXECUTED.get(name, {})
         return [found[i] for i in range(n_cells)] if len(found) == n_cells else None
+
     return outputs
 
 
@@ -150,7 +157,9 @@ def with_quick_probe(images):
 @pytest.fixture
 def tiny():
     """A function that makes a config small enough for a test; its arguments change fields."""
+
     def make(recipe="default", **values):
-        return TrainConfig.from_recipe(recipe, **(dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=6,
-                                                       precision="float32") | values))
+        small = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=6, precision="float32")
+        return TrainConfig.from_recipe(recipe, **(small | values))
+
     return make
