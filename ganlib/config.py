@@ -90,7 +90,7 @@ class TrainConfig:
     n_blocks: int = 6
 
     @classmethod
-    def from_recipe(cls, /, recipe="default", **values):
+    def from_recipe(cls, /, recipe: str = "default", **values) -> "TrainConfig":
         """The named recipe ("default" or "seed") with some fields changed; image_size may be one
         number."""
         if not isinstance(recipe, str) or recipe not in RECIPES:
@@ -192,7 +192,7 @@ def check_size(size) -> None:
         )
 
 
-def check_value(name, value, like):
+def check_value(name: str, value, like) -> None:
     """Raise InputError unless value has the type of `like` (a whole number may stand for a
     float)."""
     expected = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}[
@@ -205,7 +205,7 @@ def check_value(name, value, like):
         raise InputError(f"{name} {shown(value)}: expected a number below {MOST:,}")
 
 
-def check_pieces(batch_size, accumulate, processes=1):
+def check_pieces(batch_size: int, accumulate: int, processes: int = 1) -> None:
     """Raise InputError unless a batch can be split into this many pieces, over this many
     processes."""
     for name, n in (("accumulate", accumulate), ("processes", processes)):
@@ -221,7 +221,7 @@ def check_pieces(batch_size, accumulate, processes=1):
         )
 
 
-def plain_config(cfg):
+def plain_config(cfg: TrainConfig) -> dict:
     """A TrainConfig as a dict of what JSON and YAML have."""
     return {
         name: list(value) if isinstance(value, tuple) else value

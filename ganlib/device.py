@@ -2,73 +2,73 @@
 is said where its memory ends."""
 
 import platform
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
 
+from ganlib.config import TrainConfig
 from ganlib.errors import InputError
+from ganlib.models.build import Nets
 
 
 @contextmanager
-def out_of_memory(cfg, accumulate=1, processes=1):
+def out_of_memory(cfg: TrainConfig, accumulate: int = 1, processes: int = 1):
     """Turn the error of a machine whose memory does not hold the step into an InputError that
     says what to set."""
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
-            error
-        ):
+        no_room = "can't allocate memory" in str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and not no_room:
             raise
         mine = cfg.batch_size // processes
-        smaller = next((n for n in range(2 * accumulate, mine + 1) if mine % n == 0), None)
-        advice = (
-            f"set accumulate to {smaller}, which is the same training in less memory"
-            if smaller
-            else "take a smaller ngf, ndf or image_size"
-        )
+        advice = "take a smaller ngf, ndf or image_size"
+        for n in range(2 * accumulate, mine + 1):
+            if mine % n == 0:
+                advice = f"set accumulate to {n}, which is the same training in less memory"
+                break
+        height, width = cfg.image_size
         raise InputError(
-            f"out of memory: {cfg.arch} at {cfg.image_size[0]}x{cfg.image_size[1]}, ngf {cfg.ngf}, "
+            f"out of memory: {cfg.arch} at {height}x{width}, ngf {cfg.ngf}, "
             f"{mine // accumulate} pairs at a time; {advice}"
         ) from None
 
 
-def default_device():
+def default_device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def device_name(device):
+def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and the number of torch's threads, for the report."""
-    return chip_name(device) + (
-        "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
-    )
+    if device.type == "cuda":
+        return chip_name(device)
+    return f"{chip_name(device)}, {torch.get_num_threads()} threads"
 
 
-def chip_name(device):
+def chip_name(device: torch.device) -> str:
     """The GPU's or processor's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = open("/proc/cpuinfo", encoding="utf-8")
-        return (
-            next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
-def precision_context(precision, device):
+def precision_context(precision: str, device: torch.device) -> tuple:
     """Autocast to bfloat16, or nothing; "auto" takes bfloat16 where the processor or GPU
-    computes it in hardware."""
+    computes it in hardware. Returns the context and the precision's name."""
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(device) else "float32"
-    on = precision == "bfloat16"
-    return (torch.autocast(device.type, dtype=torch.bfloat16) if on else nullcontext()), precision
+    if precision == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16), precision
+    return nullcontext(), precision
 
 
-def has_bfloat16(device):
+def has_bfloat16(device: torch.device) -> bool:
     """True where bfloat16 products run in hardware; emulated they are slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -79,7 +79,7 @@ def has_bfloat16(device):
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 
-def lay_out(nets, device):
+def lay_out(nets: Nets, device: torch.device) -> Nets:
     """Weights as the device's convolutions like them: channels_last on a GPU. On a CPU NCHW is
     as fast and its norm is faster."""
     if device.type == "cuda":

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib.errors import InputError
 
@@ -14,7 +14,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     """nn.InstanceNorm2d that keeps channels_last, (B, C, H, W) -> the same layout; torch's own
     copies such maps to NCHW and back (pytorch issue 72341). No weights."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         var, mean = torch.var_mean(
@@ -30,7 +30,7 @@ class ReflectionPad(nn.ReflectionPad2d):
     """nn.ReflectionPad2d that copies what it is given: autocast would turn bfloat16 into float32
     for it and back."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         with (
             nullcontext()
             if x.dtype == torch.float32 or x.is_meta
@@ -39,7 +39,7 @@ class ReflectionPad(nn.ReflectionPad2d):
             return F.pad(x, self.padding, mode="reflect")
 
 
-def check_divisible(net, size, n_down):
+def check_divisible(net: nn.Module, size: tuple[int, int], n_down: int) -> None:
     """Raise InputError unless H and W can be halved n_down times and leave 2 pixels or more a
     side."""
     factor = 2**n_down
@@ -52,7 +52,7 @@ def check_divisible(net, size, n_down):
         )
 
 
-def init_normal(net, std=0.02):
+def init_normal(net: nn.Module, std: float = 0.02) -> nn.Module:
     """Draw every convolution and linear weight from N(0, std), biases 0 (junyanz `init_weights`);
     returns net.
 

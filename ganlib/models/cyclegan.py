@@ -1,7 +1,7 @@
 """The CycleGAN generator: down, residual blocks, up (Zhu et al. 2017, arXiv 1703.10593, appendix
 7.2)."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 
@@ -10,7 +10,7 @@ class ResnetBlock(nn.Module):
     """y = x + F(x), F = two reflect-padded 3x3 convolutions; (B, c, H, W) -> (B, c, H, W). No
     activation after the sum."""
 
-    def __init__(self, c):
+    def __init__(self, c: int):
         super().__init__()
         self.body = nn.Sequential(
             ReflectionPad(1),
@@ -22,11 +22,11 @@ class ResnetBlock(nn.Module):
             InstanceNorm(c),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
 
-def up2(i, o, resize_conv):
+def up2(i: int, o: int, resize_conv: bool) -> tuple[nn.Module, ...]:
     """Layers (B, i, H, W) -> (B, o, 2H, 2W)."""
     if resize_conv:
         return nn.Upsample(scale_factor=2, mode="nearest"), ReflectionPad(1), nn.Conv2d(i, o, 3)
@@ -42,7 +42,15 @@ class CycleGANGenerator(nn.Module):
     64. The way up is by transposed convolutions, as in the paper, or with resize_conv by
     enlarging first, which leaves no checkerboard (Odena et al., Distill 2016)."""
 
-    def __init__(self, c_in=3, c_out=3, ngf=64, n_down=2, n_blocks=6, resize_conv=False):
+    def __init__(
+        self,
+        c_in: int = 3,
+        c_out: int = 3,
+        ngf: int = 64,
+        n_down: int = 2,
+        n_blocks: int = 6,
+        resize_conv: bool = False,
+    ):
         super().__init__()
         widths = [ngf * 2**i for i in range(n_down + 1)]
         self.n_down = n_down
@@ -64,7 +72,7 @@ class CycleGANGenerator(nn.Module):
         )
         self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(ngf, c_out, 7), nn.Tanh())
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         check_divisible(self, x.shape[-2:], self.n_down)
         x = self.down(self.stem(x))  # (B, ngf * 2**n_down, H / 2**n_down, W / 2**n_down)
         x = self.blocks(x)

@@ -2,7 +2,7 @@
 appendix 6.1.2)."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib.errors import InputError
 from ganlib.models.common import InstanceNorm
@@ -16,7 +16,7 @@ class PatchDiscriminator(nn.Module):
     locations may then cancel out. Raises InputError where H or W leaves no patch. 2,764,737
     parameters with three layers at ndf 64, 662,977 with two."""
 
-    def __init__(self, ndf=64, n_layers=2, global_score=False, c_in=3):
+    def __init__(self, ndf: int = 64, n_layers: int = 2, global_score: bool = False, c_in: int = 3):
         super().__init__()
         self.min_side = smallest_side(n_layers)
         self.global_score = global_score
@@ -34,7 +34,7 @@ class PatchDiscriminator(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(c, 1, 4, padding=1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if min(x.shape[-2:]) < self.min_side:
             raise InputError(
                 f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a "
@@ -42,14 +42,13 @@ class PatchDiscriminator(nn.Module):
                 f"of {self.min_side} or more; take fewer layers or a larger image_size"
             )
         score = self.head(self.body(x))  # (B, 1, h, w)
-        return (
-            score.mean(dim=(2, 3), dtype=torch.promote_types(score.dtype, torch.float32))
-            if self.global_score
-            else score
-        )
+        if not self.global_score:
+            return score
+        exact = torch.promote_types(score.dtype, torch.float32)
+        return score.mean(dim=(2, 3), dtype=exact)  # (B, 1)
 
 
-def smallest_side(n_layers):
+def smallest_side(n_layers: int) -> int:
     """The smallest H or W that PatchDiscriminator(n_layers=n_layers) can score: one patch, 2x2
     values to normalise."""
     return 3 * 2**n_layers

@@ -26,7 +26,7 @@ PLAIN = {
 }
 
 
-def plain_copy(nets):
+def plain_copy(nets: Nets) -> Nets:
     """Copies of networks, in their precision and NCHW, of torch's own layers and with the same
     weights."""
     nets = Nets(*[copy.deepcopy(net).to(memory_format=torch.contiguous_format) for net in nets])

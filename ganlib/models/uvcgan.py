@@ -3,13 +3,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 from ganlib.models.vit import PixelwiseViT
 
 
-def conv_block(i, o, pre_norm):
+def conv_block(i: int, o: int, pre_norm: bool) -> nn.Sequential:
     """Two 3x3 convolutions, i -> o -> o channels, size unchanged.
 
     pre_norm is uvcgan's order (norm, convolution, leaky ReLU); without it the study's
@@ -36,12 +36,12 @@ def conv_block(i, o, pre_norm):
 class EncoderBlock(nn.Module):
     """(B, i, H, W) -> (B, o, H/2, W/2) and the skip (B, o, H, W)."""
 
-    def __init__(self, i, o, pre_norm):
+    def __init__(self, i: int, o: int, pre_norm: bool):
         super().__init__()
         self.conv = conv_block(i, o, pre_norm)
         self.down = nn.Conv2d(o, o, 2, stride=2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         skip = self.conv(x)
         return self.down(skip), skip
 
@@ -49,12 +49,12 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """(B, i, H, W) and the skip (B, o, 2H, 2W) -> (B, o, 2H, 2W)."""
 
-    def __init__(self, i, o, pre_norm):
+    def __init__(self, i: int, o: int, pre_norm: bool):
         super().__init__()
         self.up = nn.Conv2d(i, o, 3, padding=1)
         self.conv = conv_block(2 * o, o, pre_norm)
 
-    def forward(self, x, skip):
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = self.up(F.interpolate(x, scale_factor=2, mode="nearest"))  # (B, o, 2H, 2W)
         return self.conv(torch.cat([x, skip], dim=1))
 
@@ -94,7 +94,7 @@ class UVCGANGenerator(nn.Module):
         # differs: tanh instead of uvcgan's sigmoid, so that all images live in [-1, 1]
         self.head = nn.Sequential(ReflectionPad(3), nn.Conv2d(widths[1], c_out, 7), nn.Tanh())
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         check_divisible(self, x.shape[-2:], self.n_down)
         x = self.stem(x)
         skips = []

@@ -3,7 +3,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 
 class FourierPositions(nn.Module):
@@ -13,12 +13,12 @@ class FourierPositions(nn.Module):
     (height, width) -> (height * width, features), rows first. Weights start `init_gain` times as
     large as others."""
 
-    def __init__(self, features, init_gain=1.0):
+    def __init__(self, features: int, init_gain: float = 1.0):
         super().__init__()
         self.proj = nn.Linear(2, features)
         self.proj.init_gain = init_gain
 
-    def forward(self, height, width):
+    def forward(self, height: int, width: int) -> Tensor:
         # differs: positions come from the map at hand, not from a fixed square grid laid out
         # (width, height)
         weight = self.proj.weight
@@ -31,7 +31,7 @@ class FourierPositions(nn.Module):
         return torch.sin(self.proj(grid.flatten(0, 1).to(weight.dtype)))
 
 
-def attend(attention, x):
+def attend(attention: nn.MultiheadAttention, x: Tensor) -> Tensor:
     """Self-attention of an nn.MultiheadAttention, (B, L, F) -> the same: attention(x, x, x)[0]
     without a mask or dropout.
 
@@ -53,7 +53,7 @@ class ViTBlock(nn.Module):
     """z + a MHSA(z), then + a FFN: one scalar a for both, 0 at the start (ReZero, arXiv
     2003.04887). (B, L, F)."""
 
-    def __init__(self, features, n_heads, ffn_features, norm):
+    def __init__(self, features: int, n_heads: int, ffn_features: int, norm: bool):
         super().__init__()
         self.norm1 = nn.LayerNorm(features) if norm else nn.Identity()
         self.norm2 = nn.LayerNorm(features) if norm else nn.Identity()
@@ -63,7 +63,7 @@ class ViTBlock(nn.Module):
         )
         self.rezero = nn.Parameter(torch.zeros(()))
 
-    def forward(self, z):
+    def forward(self, z: Tensor) -> Tensor:
         z = z + self.rezero * attend(self.attention, self.norm1(z))
         return z + self.rezero * self.ffn(self.norm2(z))
 
@@ -92,7 +92,7 @@ class PixelwiseViT(nn.Module):
         )
         self.proj_out = nn.Linear(features, c)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         b, _, h, w = x.shape
         tokens = x.flatten(2).transpose(1, 2)  # (B, H * W, c)
         positions = self.positions(h, w).to(x.dtype).expand(b, -1, -1)  # (B, H * W, features)
