@@ -45,7 +45,8 @@ def attribute_agreement(x: Direction) -> Tensor | None:
     """The mean over the attributes that the probe reads well; None where it knows of none."""
     if x.judge.attributes is None or not x.judge.probe.readable:
         return None
-    return torch.from_numpy(x.judge.agreements(x.fake, x.way).mean(axis=1).to_numpy())
+    agreed = x.judge.agreements(x.fake, x.way).mean(axis=1)
+    return torch.from_numpy(agreed.to_numpy(copy=True))  # pandas lends its own read-only
 
 
 def psnr(x: Direction) -> Tensor | None:
