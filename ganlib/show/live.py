@@ -72,23 +72,9 @@ class LiveTraining:
         if self.newest and self.newest[0] not in strip.steps:
             strip = Strip(strip.real, strip.n_a, strip.steps, strip.fakes)
             strip.add(*self.newest)
-        figure = draw_training(history, list(self.validations.values()), strip, self.steps)
-        content = io.BytesIO()
-        figure.savefig(content, format="jpeg", dpi=100, pil_kwargs={"quality": 80})
-        self.put({"image/jpeg": base64.b64encode(content.getvalue()).decode()})
+        show_in_place(draw_training(history, [*self.validations.values()], strip, self.steps))
         self.drawn = time.perf_counter()
         self.cost = self.drawn - began
-
-    def put(self, picture):
-        """Fill the one output of the cell that runs with a picture, or with nothing."""
-        from IPython import get_ipython
-        from IPython.display import display
-
-        cell = get_ipython().execution_count
-        if OUTPUT[0] != cell:
-            # empty, as nbval compares what an output is at first
-            OUTPUT[:] = cell, display({}, raw=True, display_id=True)
-        OUTPUT[1].update(picture, raw=True)
 
     def finish(self):
         """Let the faces of this training be those of the run in its folder, which is finished."""
@@ -98,4 +84,28 @@ class LiveTraining:
     def close(self):
         """Take the picture away: what is left to be seen of a run is drawn from its folder."""
         if self.watched:
-            self.put({})
+            fill({})
+
+
+def show_in_place(figure, quality=50):
+    """Show a figure in the cell of a notebook that runs, in the place of the one before, as JPEG
+    of this quality (1 to 95). The last one stays. Elsewhere nothing is shown."""
+    import matplotlib.pyplot as plt  # takes long
+
+    if in_kernel():
+        content = io.BytesIO()
+        figure.savefig(content, format="jpeg", dpi=figure.dpi, pil_kwargs={"quality": quality})
+        fill({"image/jpeg": base64.b64encode(content.getvalue()).decode()})
+    plt.close(figure)  # one of pyplot's would be shown once more
+
+
+def fill(picture):
+    """Fill the one output of this module in the cell that runs; {} for nothing."""
+    from IPython import get_ipython
+    from IPython.display import display
+
+    cell = get_ipython().execution_count
+    if OUTPUT[0] != cell:
+        # empty, as nbval compares what an output is at first
+        OUTPUT[:] = cell, display({}, raw=True, display_id=True)
+    OUTPUT[1].update(picture, raw=True)

@@ -20,19 +20,19 @@ CURVES = {  # title of a panel -> its losses, and what the legend calls them
 
 
 def show_strip(strip, width=8.0):
-    """The faces of a Strip at all the steps that it has, a row each. -> Figure."""
+    """The real faces of a Strip and the faces at all its steps, a row each. -> Figure."""
     figure = plt.figure(figsize=(width, strip_height(strip, 1 + len(strip.steps), width)), dpi=100)
     draw_strip(figure, strip, range(len(strip.steps)))
     return figure
 
 
-def draw_training(history, validations, strip, steps, width=8.0):
+def draw_training(history, validations, strip, steps, width=7.0):
     """The curves of a training of so many steps, and below them its faces at the first moment and
     at the last ones. history: a table of the losses (columns split, step, their names).
     validations: rows of what was validated. -> Figure, of one size for a whole training."""
     n = len(strip.steps)
     moments = [0, *range(max(1, n - LIVE_ROWS + 1), n)] if n else []
-    heights = 1.9, strip_height(strip, 1 + LIVE_ROWS, width)
+    heights = 1.7, strip_height(strip, 1 + LIVE_ROWS, width)
     figure = Figure(figsize=(width, sum(heights)), dpi=100)
     above, below = figure.subfigures(2, 1, height_ratios=heights)
     draw_curves(above, history[history.split == "train"], validations, steps)
@@ -43,7 +43,7 @@ def draw_training(history, validations, strip, steps, width=8.0):
 def draw_curves(figure, history, validations, steps):
     """A panel of each of CURVES, empty where there is nothing to draw yet."""
     panels = figure.subplots(1, len(CURVES))
-    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.24, top=0.86, wspace=0.22)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.22, top=0.86, wspace=0.22)
     for panel, (title, losses) in zip(panels, CURVES.items()):
         highest = 0.0
         for colour, (name, label) in zip(sns.color_palette(), losses.items()):
