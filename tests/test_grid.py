@@ -2,12 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
 from ganlib.errors import InputError
+from ganlib.parallel import child as parallel_child
 from ganlib.parallel import many_runs as parallel_many_runs
 from ganlib.runs.folder import find_checkpoints
 from ganlib.show.progress import FEED
@@ -88,3 +94,55 @@ def test_worker_that_does_not_see_the_folder_says_so(faces, tiny, tmp_path):
         parallel_many_runs.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "")
     with pytest.raises(InputError, match="this worker finds other images there"):
         parallel_many_runs.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "")
+
+
+SIDE_BY_SIDE = """
+import sys
+from ganlib.config import TrainConfig
+from ganlib.data.domains import load_domains
+from ganlib.parallel.many_runs import train_grid
+faces = load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
+common = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=int(sys.argv[2]), precision="float32")
+train_grid([TrainConfig.from_recipe(seed=seed, **common) for seed in (0, 1)], faces, sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: runs are trained one after another")
+def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(faces, tiny, tmp_path):
+    grid = subprocess.Popen([sys.executable, "-c", SIDE_BY_SIDE, tmp_path, "5000"], stderr=subprocess.PIPE, text=True)
+    folders = [tmp_path / tiny(steps=5000, seed=seed).name(faces.fingerprint) for seed in (0, 1)]
+    while not all(find_checkpoints(folder) for folder in folders):
+        assert grid.poll() is None, grid.stderr.read()
+        time.sleep(0.1)
+    children = psutil.Process(grid.pid).children(recursive=True)
+    assert len([child for child in children if "ganlib.train" in child.cmdline()]) == 2
+    grid.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in grid.communicate(timeout=120)[1]
+    assert not any(child.is_running() for child in children)
+    for folder in folders:
+        assert int(find_checkpoints(folder)[0].stem.rpartition("-")[2]) > 1, "one of the step that it was stopped in"
+        assert not (folder / ".lock").exists()
+
+
+def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(faces, tiny, tmp_path, monkeypatch):
+    started = parallel_child.Child.__enter__
+
+    def killed(child):
+        started(child)
+        if child.job["train"]["seed"] == 1:
+            child.process.kill()
+        return child
+
+    monkeypatch.setattr(parallel_child.Child, "__enter__", killed)
+    outcomes = parallel_many_runs.train_side_by_side([tiny(seed=1), tiny()], faces, tmp_path, "", 2)
+    assert outcomes[0].error.startswith("InputError: the process that trained it was lost (it said nothing); it had no checkpoint")
+    assert outcomes[1].folder.name == tiny().name(faces.fingerprint)
+
+
+def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, tiny, monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    assert parallel_many_runs.how_many([tiny()] * 99, faces) <= cores
+    assert parallel_many_runs.how_many([tiny()], faces) == 1
+    assert parallel_many_runs.how_many([tiny()] * 99, faces._replace(loaded=None)) == 1, "no other process can read them"
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
+    assert parallel_many_runs.how_many([tiny()] * 99, faces) == 1
