@@ -122,6 +122,7 @@ def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(
     for folder in folders:
         assert int(find_checkpoints(folder)[0].stem.rpartition("-")[2]) > 1, "one of the step that it was stopped in"
         assert not (folder / ".lock").exists()
+        assert parallel_many_runs.find_threads(folder) == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(faces, tiny, tmp_path, monkeypatch):
@@ -139,10 +140,10 @@ def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(faces, tiny,
     assert outcomes[1].folder.name == tiny().name(faces.fingerprint)
 
 
-def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, tiny, monkeypatch):
+def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, monkeypatch):
     cores = len(os.sched_getaffinity(0))
-    assert parallel_many_runs.how_many([tiny()] * 99, faces) <= cores
-    assert parallel_many_runs.how_many([tiny()], faces) == 1
-    assert parallel_many_runs.how_many([tiny()] * 99, faces._replace(loaded=None)) == 1, "no other process can read them"
+    assert parallel_many_runs.how_many(99, faces) <= cores
+    assert parallel_many_runs.how_many(1, faces) == 1
+    assert parallel_many_runs.how_many(99, faces._replace(loaded=None)) == 1, "no other process can read them"
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
-    assert parallel_many_runs.how_many([tiny()] * 99, faces) == 1
+    assert parallel_many_runs.how_many(99, faces) == 1

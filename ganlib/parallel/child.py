@@ -24,8 +24,7 @@ class Child:
     """A run that `python -m ganlib.train` trains, in one process or, by torchrun, in several. A
     context: as it is left the training is ended, after the step under way and with a checkpoint.
 
-    job: what the command takes, with a folder. threads: of each process, unless the environment
-    says how many.
+    job: what the command takes, with a folder. threads: of each process.
     """
 
     def __init__(self, job, threads, processes=1):
@@ -35,7 +34,7 @@ class Child:
         self.work = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.feed = Path(self.work.name) / "progress"
         self.said = Path(self.work.name) / "said"
-        self.environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+        self.environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self.environment |= {FEED: str(self.feed), "PYTHONIOENCODING": "utf-8"}
 
     def __enter__(self):

@@ -61,7 +61,8 @@ def launch(cfg, data, folder, how):
             f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; "
             "expected at most as many"
         )
-    threads = max(1, (os.cpu_count() or 1) // how.processes)
+    threads = os.environ.get("OMP_NUM_THREADS")
+    threads = threads or max(1, (os.cpu_count() or 1) // how.processes)
     label = f"{cfg.arch}, recipe {cfg.recipe}, {how.processes} processes"
     with Progress(label, cfg.steps, folder) as progress:
         with Child(job, threads, how.processes) as child:

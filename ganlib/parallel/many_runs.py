@@ -3,7 +3,7 @@ through Dask on as many devices and machines as there are."""
 
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
@@ -16,8 +16,9 @@ from ganlib.errors import InputError
 from ganlib.evaluate.probe import find_probe
 from ganlib.loop import fit_or_load
 from ganlib.parallel.child import Child, write_job
+from ganlib.runs.checkpoint import Damaged, read_state
 from ganlib.runs.finished import load_run
-from ganlib.runs.folder import is_finished
+from ganlib.runs.folder import find_checkpoints, is_finished
 from ganlib.show.progress import FEED, Progress
 from ganlib.system.files import RUNS, expand
 
@@ -47,7 +48,9 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler
     cannot be had."""
     if not scheduler:
-        at_once = how_many(cfgs, data)
+        runs = expand(runs, "runs")
+        names = {cfg.name(data.fingerprint) for cfg in cfgs}
+        at_once = how_many(sum(not is_finished(runs / name) for name in names), data)
         if at_once > 1:
             return train_side_by_side(cfgs, data, runs, inception, at_once)
         in_turn = (
@@ -79,23 +82,23 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         )
 
 
-def how_many(cfgs, data):
-    """How many runs train side by side on this machine: one for each core that this process may
-    use, as long as there is memory for them. 1 on a GPU, which one run fills, and of images that
-    another process could not read as they are. Two runs of a thread each do 1.2 times the work of
-    one with two."""
+def how_many(n, data):
+    """How many of n runs train side by side on this machine: one for each core that this process
+    may use, as long as there is memory for them. 1 on a GPU, which one run fills, and of images
+    that another process could not read as they are. Two runs of a thread each do 1.2 times the
+    work of one with two."""
     if torch.cuda.is_available() or data.loaded is None or data.changed:
         return 1
     images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
     room = psutil.virtual_memory().available / (PROCESS + 2 * images)
-    return int(max(1, min(len(os.sched_getaffinity(0)), len(cfgs), room)))
+    return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
 
 
 def train_side_by_side(cfgs, data, runs, inception, at_once):
     """The Outcomes of runs of which `at_once` train at a time, each in a process of its own, with
-    its share of the cores. Where this is interrupted they end, with a checkpoint each."""
-    runs = expand(runs, "runs")
-    threads = max(1, len(os.sched_getaffinity(0)) // at_once)
+    its share of the cores (or, where it goes on, as many threads as before). Where this is
+    interrupted they end, with a checkpoint each."""
+    share = max(1, len(os.sched_getaffinity(0)) // at_once)
     find_probe(data)  # now, or each would train it
     waiting = list(enumerate(cfgs))
     under_way, outcomes = {}, {}
@@ -111,6 +114,7 @@ def train_side_by_side(cfgs, data, runs, inception, at_once):
                     progress.add()
                     continue
                 job = write_job(cfg, data, folder, inception=inception)
+                threads = find_threads(folder) or share
                 under_way[i] = stack.enter_context(Training(cfg, job, threads))
             time.sleep(0.2)
             for i, training in list(under_way.items()):
@@ -121,6 +125,15 @@ def train_side_by_side(cfgs, data, runs, inception, at_once):
                     del under_way[i]
                     progress.add()
     return [outcomes[i] for i in range(len(cfgs))]
+
+
+def find_threads(folder):
+    """How many threads trained a run that was interrupted, or None: with as many it goes on to the
+    last bit."""
+    for path in find_checkpoints(folder):
+        with suppress(Damaged, KeyError):
+            return read_state(path)["tally"]["machine"]["threads"]
+    return None
 
 
 class Training:
