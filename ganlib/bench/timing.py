@@ -4,6 +4,7 @@ phase and by size.
 All in one process and in turns, so that what else the machine does falls on all alike: trust
 ratios, not seconds."""
 
+import os
 import statistics
 import time
 from contextlib import contextmanager
@@ -182,6 +183,8 @@ def phases(cfg, device, steps):
     wait_for(device)
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    # It would tell stderr of its stages, and of a GPU that is not there.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with profile(activities=activities) as profiler:
         for _ in range(steps):
             call()
