@@ -36,9 +36,12 @@ def printed(cell):
 
 def fractions(cells):
     """The numbers with a fraction that each cell prints, without speeds and without cells that nbval ignores too."""
-    return [[float(x) for x in FRACTION.findall(printed(cell))] for cell in cells if cell.cell_type == "code"
-            and not {"nbval-ignore-output", "injected-parameters"} & set(cell.metadata.get("tags", []))
-            and not SPEED.search(printed(cell))]
+    return [[float(x) for x in FRACTION.findall(printed(cell))] for cell in cells if is_compared(cell)]
+
+
+def is_compared(cell):
+    ignored = {"nbval-ignore-output", "injected-parameters"} & set(cell.metadata.get("tags", []))
+    return cell.cell_type == "code" and not ignored and not SPEED.search(printed(cell))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -55,9 +58,51 @@ def test_committed_as_executed_from_top_to_bottom(name):
 
 
 def test_architecture_notebooks_differ_only_where_the_architectures_do():
-    one, two = map(load, TRAINING)
-    cells = [(a.source, b.source) for a, b in zip(one.cells, two.cells, strict=True) if a.source != b.source]
-    assert len(cells) <= 4 and default_parameters(NOTEBOOKS / "02_cyclegan.ipynb") == default_parameters(NOTEBOOKS / "03_uvcgan.ipynb")
+    """03 tells only what differs: it trains on the same parameters, by the same config and fit."""
+    assert default_parameters(NOTEBOOKS / "02_cyclegan.ipynb") == default_parameters(
+        NOTEBOOKS / "03_uvcgan.ipynb"
+    )
+    for start in ("rates = ", "folder = "):
+        one, two = [
+            next(part for part in sources(name) if start in part).split(start)[1]
+            for name in TRAINING
+        ]
+        assert one.replace("cyclegan", "uvcgan") == two
+
+
+def sources(name):
+    """The code cells of a notebook."""
+    return [cell.source for cell in load(name).cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_short(name):
+    """At most 15 lines, but for the parameters, and 100 characters, so that nobody scrolls
+    sideways."""
+    first, *others = sources(name)
+    assert {i: n for i, cell in enumerate(others, 2) if (n := len(cell.splitlines())) > 15} == {}
+    lines = [line for cell in (first, *others) for line in cell.splitlines()]
+    assert [line for line in lines if len(line) > 100] == []
+
+
+def test_no_paragraph_stands_twice():
+    """A reader of the report has read it before."""
+    said = {}
+    for name in NAMES:
+        for cell in load(name).cells:
+            for text in re.split(r"\n\s*\n", cell.source) if cell.cell_type == "markdown" else ():
+                said.setdefault(" ".join(text.split()), []).append(name)
+    assert [(text, names) for text, names in said.items() if len(names) > 1 and len(text) > 80] == []
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_opened_box_is_of_small_cells(name):
+    """What shows a step comes before the long training, in cells of ten lines."""
+    cells = sources(name)
+    before = cells[: next(i for i, cell in enumerate(cells) if "fit(cfg" in cell)]
+    assert all(len(cell.splitlines()) <= 10 for cell in before[4:]), name
+    if name == "02_cyclegan":
+        assert any("for step in range" in cell and "plain_step(" in cell for cell in before)
 
 
 def run(name, folder):
@@ -78,16 +123,37 @@ def rerun(name, executed, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_numbers_are_what_a_run_gives(name, executed, tmp_path):
-    """Within 5 % or 0.02: bfloat16 and other processors change the last digits, and 48 steps carry that on.
+    """Within 5 % or 0.02; 01 trains nothing: there, within one unit of the last printed digit.
 
-    01 trains nothing: there, within one unit of the last printed digit."""
-    tolerance = dict(rel_tol=0, abs_tol=0.011) if name.startswith("01") else dict(rel_tol=0.05, abs_tol=0.02)
-    committed, again = fractions(load(name).cells), fractions(rerun(name, executed, tmp_path))
+    Of a training this holds only on the kind of processor that the notebook names: with images that
+    differ by 1e-7 fakes differ by 0.11 a pixel after 8 steps. On another kind, what comes after the
+    first training has as many numbers as it had, and no more is asked of them."""
+    tolerance = dict(rel_tol=0.05, abs_tol=0.02)
+    if name.startswith("01"):
+        tolerance = dict(rel_tol=0, abs_tol=0.011)
+    cells, now = load(name).cells, rerun(name, executed, tmp_path)
+    committed, again = fractions(cells), fractions(now)
     assert sum(map(len, committed)) > 5
     assert [len(cell) for cell in again] == [len(cell) for cell in committed]
-    wrong = [(old, new) for olds, news in zip(committed, again) for old, new in zip(olds, news)
-             if not math.isclose(old, new, **tolerance)]
+    (end, machine), (_, this) = trained_from(cells), trained_from(now)
+    end = len(committed) if this == machine else end
+    wrong = [
+        (old, new)
+        for olds, news in zip(committed[:end], again[:end])
+        for old, new in zip(olds, news)
+        if not math.isclose(old, new, **tolerance)
+    ]
     assert not wrong, f"{name}: committed against now: {wrong[:10]}"
+
+
+def trained_from(cells):
+    """The first of those cells that `fractions` looks at whose numbers are of a training, and what
+    it says that they were computed on; (0, "") where there is none."""
+    told = [printed(cell) for cell in cells if is_compared(cell)]
+    for i, text in enumerate(told):
+        if found := re.search("computed on (.*)", text):
+            return i, found[1]
+    return 0, ""
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -130,7 +196,8 @@ def write(images, folder):
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_settings_in_reports_fit_the_notebooks(name):
     entries = plan(find_settings(name), {})
-    assert [entry["notebook"].stem for entry in entries][0] == NAMES[0] and {e["notebook"].stem for e in entries} == set(NAMES)
+    assert [entry["notebook"].stem for entry in entries][0] == NAMES[0]
+    assert {entry["notebook"].stem for entry in entries} == set(NAMES)
     configs = [config_of(entry) for entry in entries if "recipe" in entry["parameters"]]
     compared = compared_by(next(entry["parameters"] for entry in entries if entry["notebook"].stem == "04_comparison"))
     assert {*configs} <= {*compared}, "04 would train again what 02 and 03 have trained"
@@ -155,6 +222,6 @@ def test_comparison_over_seeds_uses_the_runs_of_the_quick_report_again():
 
 def config_of(entry):
     """The config that notebook 02 or 03 builds from the parameters of an entry."""
-    values = {name: value for name, value in entry["parameters"].items() if name not in ("data", "inception", "processes", "accumulate") and not name.startswith("builtin")}
-    lr = values.pop("lr", 0)
-    return TrainConfig.from_recipe(arch=entry["notebook"].stem.split("_")[1], **values, **({"lr_g": lr, "lr_d": lr} if lr else {}))
+    values = {name: value for name, value in entry["parameters"].items() if name not in ("data", "inception", "processes", "accumulate", "settings") and not name.startswith("builtin")}
+    lr, settings = values.pop("lr", 0), entry["values"]["settings"]
+    return TrainConfig.from_recipe(arch=entry["notebook"].stem.split("_")[1], **values, **settings, **({"lr_g": lr, "lr_d": lr} if lr else {}))

@@ -50,7 +50,7 @@ def test_attention_is_that_of_the_network():
 def test_diagrams_take_images_of_any_shape():
     images = torch.rand(2, 3, 32, 48) * 2 - 1
     figure = show_patches(PatchDiscriminator(ndf=2, global_score=True), images, ["one", "other"])
-    assert figure.axes[0].get_title() == "one" and "mean score" in figure.axes[2].get_title()
+    assert figure.axes[0].get_title() == "one" and "mean " in figure.axes[2].get_title()
     names = "real_a", "fake_b", "rec_a", "real_b", "fake_a", "rec_b"
     figure = show_cycles(dict.fromkeys(names, images[0]), {"a": "0.1 there", "b": "0.2 back"})
     texts = [text.get_text() for text in figure.axes[0].texts]

@@ -46,7 +46,7 @@ def show_patches(net, images, labels, width=8.0):
         for panel in (above, below):
             panel.set(xlim=(0, w), ylim=(h, 0))
         above.set_title(label, fontsize=9)
-        below.set_title(f"mean score {scores.mean():.2f}", fontsize=9)
+        below.set_title(f"mean {scores.mean():.2f}", fontsize=9)
     chosen = middle + maps.shape[2] // 8 * stride  # its middle, in pixels, down and to the right
     for panel, side in zip(panels[:, 0], (size, stride)):
         corner = max(0, chosen - side / 2)
@@ -98,7 +98,7 @@ def place_image(paper, image, x, y, name):
         interpolation="lanczos",
         aspect="auto",
     )
-    paper.text(x, y - half - 0.05, name, ha="center", va="top", fontsize=9)
+    paper.text(x, y - half - 0.17, name, ha="center", fontsize=9)
 
 
 def place_arrow(paper, start, end, colour="0.3"):
