@@ -16,6 +16,7 @@ from torchvision.io import write_png
 from ganlib import ROOT
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
+from ganlib.report import settings as report_settings
 from ganlib.report.settings import default_parameters, find_settings, plan
 from ganlib.system.files import NOTEBOOKS
 
@@ -193,11 +194,26 @@ def write(images, folder):
                 write_png(image, str(folder / split / domain / f"{i:03}.png"))
 
 
+def test_new_notebook_is_copied_from_the_template(tmp_path, monkeypatch):
+    """As CONTRIBUTING.md says: copied, and named in the settings of a report."""
+    (tmp_path / "06_mine.ipynb").write_bytes((NOTEBOOKS / "template.ipynb").read_bytes())
+    (tmp_path / "mine.yaml").write_text("common: {image_size: 16, seed: 3}\nnotebooks: [06_mine]")
+    monkeypatch.setattr(report_settings, "NOTEBOOKS", tmp_path)
+    (entry,) = plan(tmp_path / "mine.yaml", {"builtin_a": "5"})
+    assert entry["parameters"] == {"image_size": 16, "seed": 3, "builtin_a": 5}
+    done = papermill.execute_notebook(str(entry["notebook"]), str(tmp_path / "out.ipynb"), entry["parameters"],
+                                      progress_bar=False, kernel_name="python3")
+    said = done.cells[-1].outputs[0].data["text/markdown"]
+    assert "A is the brighter domain" in said
+    counts = [printed(cell) for cell in done.cells if cell.cell_type == "code"]
+    assert any(re.search(r"A: anime +5 ", text) for text in counts)
+
+
 @pytest.mark.parametrize("name", ["quick", "full"])
 def test_settings_in_reports_fit_the_notebooks(name):
     entries = plan(find_settings(name), {})
     assert [entry["notebook"].stem for entry in entries][0] == NAMES[0]
-    assert {entry["notebook"].stem for entry in entries} == set(NAMES)
+    assert {entry["notebook"].stem for entry in entries} == set(NAMES) - {"template"}
     configs = [config_of(entry) for entry in entries if "recipe" in entry["parameters"]]
     compared = compared_by(next(entry["parameters"] for entry in entries if entry["notebook"].stem == "04_comparison"))
     assert {*configs} <= {*compared}, "04 would train again what 02 and 03 have trained"
