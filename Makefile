@@ -1,6 +1,7 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them, on all cores
+# make test-fast   the quick ones of them, for while one edits: a minute on two cores
 # make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
 # make notebooks   execute the notebooks in place on their defaults, as they are committed, with every run trained anew
@@ -30,6 +31,9 @@ test: export PYTHONUTF8 := 1
 test: $(VENV)/installed
 	@$(RUN) pytest -n auto --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
 	  tests notebooks
+
+test-fast: $(VENV)/installed
+	@$(RUN) pytest -n auto -m "not slow" -q tests
 
 faults: $(VENV)/installed
 	@$(VENV)/bin/python tests/faults.py
@@ -84,4 +88,4 @@ endef
 
 moved:
 
-.PHONY: install report compare test faults lab notebooks constraints oldest audit moved
+.PHONY: install report compare test test-fast faults lab notebooks constraints oldest audit moved

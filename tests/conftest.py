@@ -79,34 +79,59 @@ def has_fixtures_of_its_own(path):
     return 'scope="module"' in (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
 
 
+ORDER = ("02", "01", "05", "03", "04")  # 03 and 04 find the probe that 02 has trained
+
+
 def pytest_collection_modifyitems(items):
     """First what takes longest: notebooks, and behind them what looks at their outputs."""
 
     def turn(item):
         if item.path.suffix == ".ipynb":
-            return 0
-        return 1 if "test_committed_numbers" in item.name else 2
+            number = item.path.stem[:2]
+            return ORDER.index(number) if number in ORDER else len(ORDER)
+        return len(ORDER) + (1 if "test_committed_numbers" in item.name else 2)
 
     items.sort(key=turn)
 
 
 EXECUTED = {}  # of what nbval has run, {name of a notebook: {number of a cell: its outputs}}
+SLOW = 5  # seconds of a processor from which on a test is to be marked `slow`
 
 
-class Outputs:
-    """Keeps what nbval's cells give. A plugin: hooks of this file see only tests of its folder."""
+class Watch:
+    """Keeps what nbval's cells give, and how long each test took. A plugin: hooks of this file see
+    only tests of its folder."""
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item):
+        begun = count_seconds()
         try:
             return (yield)
         finally:
+            item.user_properties.append(("seconds", count_seconds() - begun))
             if item.path.suffix == ".ipynb":
                 EXECUTED.setdefault(item.path.stem, {})[item.cell_num] = item.test_outputs
 
 
+def count_seconds():
+    """Seconds that this process and those that it started and that have ended have computed."""
+    return sum(os.times()[:4])
+
+
 def pytest_configure(config):
-    config.pluginmanager.register(Outputs())
+    config.pluginmanager.register(Watch())
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell which tests are slow and not marked so, and hold up `make test-fast`."""
+    lines = []
+    for report in terminalreporter.stats.get("passed", []):
+        seconds = dict(report.user_properties).get("seconds", 0)
+        if seconds > SLOW and "slow" not in report.keywords and ".ipynb" not in report.nodeid:
+            lines.append(f"{seconds:6.1f} s  {report.nodeid}")
+    if lines:
+        terminalreporter.section("slow, and not marked so: mark them, for make test-fast")
+        terminalreporter.write_line("\n".join(sorted(lines, reverse=True)))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def test_check_finds_a_step_that_is_another(tiny, monkeypatch):
     assert bench_timing.check(tiny(), torch.device("cpu")) == pytest.approx(0.01, rel=0.1)
 
 
+@pytest.mark.slow
 def test_measurement_says_what_it_was_of_and_adds_up(tmp_path, capsys):
     path = tmp_path / "out" / "bench.json"
     assert bench_command.main([*SMALL, "--device", "cpu", "--curves", "3", "--json", str(path)]) == 0
@@ -52,6 +53,7 @@ def test_measurement_says_what_it_was_of_and_adds_up(tmp_path, capsys):
     assert ours == pytest.approx(plain, rel=0.05) and ours["g"] > 1
 
 
+@pytest.mark.slow
 def test_growth_changes_one_size_at_a_time(tiny, monkeypatch):
     monkeypatch.setattr("ganlib.bench.timing.GROWTH", {"batch_size": (1, 2), "image_size": (32, 48)})
     rows = bench_timing.grow(tiny(), torch.device("cpu"), 1)

@@ -13,6 +13,8 @@ from test_faults import next_of
 from ganlib.lab import cells as lab_cells
 from ganlib.system.files import NOTEBOOKS
 
+pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
+
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 HERE = """
 import time

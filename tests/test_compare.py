@@ -11,6 +11,8 @@ from ganlib.compare.__main__ import main, render
 from ganlib.compare.tables import gather, seconds_to_kid, significant, validation_kid
 from ganlib.runs.finished import load_run, score_run
 
+pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
+
 
 @pytest.fixture(scope="module")
 def runs(faces, tmp_path_factory):

@@ -43,35 +43,43 @@ def work(tmp_path):
     return tmp_path / "Läufe, – 走 'x'"
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments(faces, work):
     faults.killed(faces, work, 6, configs={"one": faults.small(steps=16)})
 
 
+@pytest.mark.slow
 def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
     faults.interrupted(faces, work, 1, signal.SIGTERM, steps=30)
     faults.interrupted(faces, work, 1, signal.SIGINT, steps=30)
 
 
+@pytest.mark.slow
 def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
     assert faults.full_disk(faces, work, faults.ROOM[:3], steps=16)[1] == "full while writing checkpoint, config.json, metrics.jsonl.part"
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_is_named_and_the_one_before_it_used(faces, work):
     faults.damaged(faces, work, 5, steps=16)
 
 
+@pytest.mark.slow
 def test_second_process_in_a_run_folder_is_refused(faces, work):
     faults.two_in_one_folder(faces, work, 1, steps=40)
 
 
+@pytest.mark.slow
 def test_two_processes_killed_and_ended_by_sigterm_go_on_to_the_same_run(faces, work):
     faults.two_processes(faces, work, 2)
 
 
+@pytest.mark.slow
 def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
     faults.soak(faces, work, 300)
 
 
+@pytest.mark.slow
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
@@ -79,6 +87,7 @@ def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     assert loop.fit(tiny(), faces, tmp_path, Execution(resume=False)).metrics["resumed_at"] == []
 
 
+@pytest.mark.slow
 def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
     stop_after(3, tiny(), faces, tmp_path / "one")
     (tmp_path / "other").mkdir()
@@ -107,6 +116,7 @@ def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
         loop.fit(cfg, faces, folder, Execution(**given))
 
 
+@pytest.mark.slow
 def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=9, epoch_steps=4)
     whole = loop.fit(cfg, faces, tmp_path / "whole")
@@ -140,6 +150,7 @@ def test_stop_does_not_hide_an_error_and_leaves_other_threads_alone():
     assert heard == [{}]
 
 
+@pytest.mark.slow
 def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
     """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes the run."""
     (work / "cell.py").write_text(f"""
@@ -189,6 +200,7 @@ def next_of(get, cell, said):
         raise AssertionError(f"no answer from the kernel; so far: {said}") from None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term, poison", [
     ("g inf, cycle inf, grad_g", lambda g: {"cycle": g["cycle"] * math.inf, "g": g["g"] * math.inf}), ("g nan, grad_g nan", lambda g: {"g": g["g"] * math.nan}),
     ("grad_g", lambda g: {"g": g["g"] + (g["g_adv"] - g["g_adv"].detach()).abs().sqrt()})])      # its slope at 0 is infinite, its value not
@@ -217,6 +229,7 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
     assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, monkeypatch):
     def spoil(ema, net, decay, update=models_ema.update_ema):
         update(ema, net, decay)
@@ -248,6 +261,7 @@ def test_file_system_without_locks_is_told_and_holds_nobody_up(tmp_path, monkeyp
     assert capsys.readouterr().out.startswith(f"warning: {tmp_path}/.lock: no lock is to be had")
 
 
+@pytest.mark.slow
 def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
     whole = loop.fit(tiny(), faces, tmp_path / "whole")
     backwards = iter(range(10**9, 0, -10**5))
@@ -267,6 +281,7 @@ def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
         loop.fit(tiny(), faces, tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     """In a mount of its own, where the tree cannot be written."""
     read_only = f"mount --bind '{system_files.ROOT}' '{system_files.ROOT}' && mount -o remount,ro,bind '{system_files.ROOT}' && "
@@ -282,6 +297,7 @@ def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     assert list((work / "home/runs").glob("*/metrics.json"))
 
 
+@pytest.mark.slow
 def test_long_training_writes_no_more_than_so_many_lines(faces, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("ganlib.runs.log.LINES", 4)
     run = loop.fit(tiny(steps=9), faces, tmp_path)
@@ -307,6 +323,7 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
         assert all(torch.equal(a, b) for a, b in zip(weights[name].values(), old, strict=True)), f"{name} has taken the step"
 
 
+@pytest.mark.slow
 def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
     figures = dict.fromkeys(LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
     monkeypatch.setattr("ganlib.loop.validate", lambda *args: (figures, None))
@@ -330,6 +347,7 @@ def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch)
         loop.fit(tiny(), faces, tmp_path)
 
 
+@pytest.mark.slow
 def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny, tmp_path, monkeypatch, capsys):
     cfg = tiny(steps=4)
     whole = loop.fit(cfg, faces, tmp_path / "whole")
@@ -369,6 +387,7 @@ def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_p
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=8)
     whole = loop.fit(cfg, faces, tmp_path / "whole")

@@ -125,6 +125,7 @@ JOBS = st.fixed_dictionaries({}, optional={"train": NAMED | VALUES, "data": VALU
                                            "folder": VALUES, "inception": VALUES, "accumulate": VALUES, "resume": VALUES})
 
 
+@pytest.mark.slow
 @fuzz(300)
 @given(st.binary(max_size=40) | TOKENS.map(str.encode) | (JOBS | st.dictionaries(TEXTS, VALUES, max_size=2) | VALUES).map(dumped))
 @example(b"train: {steps: 2001-99-99}")
@@ -230,6 +231,7 @@ def plant(top, layout, entries):
 MANIFESTS = [b"", b"file,sha256,split\n", b"file,sha256,split\nA/0.png,0,train\n", b"file,sha256,split\nA/0.png,,test,more\n", b"\0", b'"', b"file,sha256,split\n\xff,0,train"]
 
 
+@pytest.mark.slow
 @fuzz(120)
 @given(TREES, st.booleans(), st.sampled_from([None, None, None, *MANIFESTS]))
 @example(("split", [([b"a"] * 4, "up", b"")]), True, None)
@@ -297,6 +299,7 @@ def zip_of_pictures():
 ZIP = zip_of_pictures()
 
 
+@pytest.mark.slow
 @fuzz(150)
 @given(st.integers(0, 2**32), st.integers(1, 12), st.booleans())
 def test_any_damage_to_a_zip(seed, n, in_directory):
@@ -328,6 +331,7 @@ TRAININGS = st.fixed_dictionaries({"image_size": st.sampled_from([(32, 32), (32,
     "resize_conv": st.booleans(), "pre_norm": st.booleans(), "vit_norm": st.booleans(), "steps": st.sampled_from([1, 2, 3])})
 
 
+@pytest.mark.slow
 @fuzz(8)
 @given(values=TRAININGS, accumulate=st.sampled_from([1, 1, 2, 3]))
 @example(values={"image_size": (32, 32), "ngf": 1, "ndf": 1, "batch_size": 50, "d_layers": 6}, accumulate=1)

@@ -18,6 +18,8 @@ from ganlib.parallel import many_runs as parallel_many_runs
 from ganlib.runs.folder import find_checkpoints
 from ganlib.show.progress import FEED
 
+pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
+
 distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
 
 

@@ -22,6 +22,8 @@ from ganlib.evaluate.scores import SCORES, family
 from ganlib.evaluate.translate import generate, to_bytes, translate
 from ganlib.models.build import build_nets
 
+pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
+
 
 @pytest.fixture(scope="module")
 def known():

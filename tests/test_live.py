@@ -124,6 +124,7 @@ live.finish()
 """
 
 
+@pytest.mark.slow
 def test_notebook_has_one_picture_in_its_place_and_none_in_the_end():
     feed = "os.environ['GANLIB_PROGRESS'] = os.devnull"
     sources = [CELL.format(""), CELL.format("") + "live.close()", CELL.format(feed)]

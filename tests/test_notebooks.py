@@ -122,6 +122,7 @@ def rerun(name, executed, tmp_path):
     return [nbformat.NotebookNode(cell, outputs=found) for cell, found in zip(code, outputs, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_numbers_are_what_a_run_gives(name, executed, tmp_path):
     """Within 5 % or 0.02; 01 trains nothing: there, within one unit of the last printed digit.
@@ -157,6 +158,7 @@ def trained_from(cells):
     return 0, ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -172,6 +174,7 @@ def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, 
     assert all(math.isfinite(value) for value in figures["test"].values())
 
 
+@pytest.mark.slow
 def test_comparison_runs_on_images_of_which_nothing_is_known(tmp_path):
     """One seed, one model a recipe, a user's folder: no attributes, no truth, nothing to test."""
     write(load_domains("builtin", 32, builtin_a=12, builtin_b=12, builtin_eval=4), tmp_path / "faces")

@@ -94,6 +94,7 @@ print(TrainConfig().name("x"))
 """
 
 
+@pytest.mark.slow
 def test_a_loss_a_generator_and_a_score_are_added_where_the_recipes_say(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "ganlib", ignore=shutil.ignore_patterns("__pycache__"))
     for recipe in (LOSS, GENERATOR, SCORE):

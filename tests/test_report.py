@@ -60,6 +60,7 @@ def bench(tmp_path, monkeypatch):
     return settings
 
 
+@pytest.mark.slow
 def test_report_of_notebooks_is_one_page_that_needs_nothing_else(bench, tmp_path, capsys):
     assert main(bench(common={"word": "two"}, notebooks=["01_fine"]) + ["-p", "value", "21"]) == 0
     page = (tmp_path / "out/report.html").read_text()
@@ -89,6 +90,7 @@ def test_notebook_broken_off_while_it_was_written_is_still_reported(bench, tmp_p
     assert not (tmp_path / "out/01_fine.ipynb").exists()     # half written, it takes nobody's place
 
 
+@pytest.mark.slow
 def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, capsys):
     assert main(bench(notebooks=["02_broken", {"notebook": "01_fine", "title": "A title of mine"}])) == 1
     page = (tmp_path / "out/report.html").read_text()
@@ -200,6 +202,7 @@ def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys)
     assert re.match(r"error: -p: stpes: no notebook has this parameter; there are .*\bsteps\b", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
     names = ["01_data_analysis", "02_cyclegan", "03_uvcgan", "04_comparison"]  # all that read data
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"notebooks": names}))
@@ -236,6 +239,7 @@ def test_numbers_in_short_form_are_numbers(bench, tmp_path):
         report_settings.plan(path, {"lr": "fast"})
 
 
+@pytest.mark.slow
 def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):
     """On a real terminal, since the display is another one where output goes to a file."""
     command = started_on_bench(tmp_path, bench(notebooks=["01_fine"]))

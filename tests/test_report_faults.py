@@ -215,6 +215,7 @@ SLEEP = ("import os, subprocess, sys, time\nprint('shown before')",
          "time.sleep(300)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupt_of_a_kernel_reports_what_it_showed_and_leaves_no_process(bench, tmp_path, number, status):
     write_notebook(tmp_path, "one", *SLEEP)
@@ -229,6 +230,7 @@ def test_interrupt_of_a_kernel_reports_what_it_showed_and_leaves_no_process(benc
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html"]
 
 
+@pytest.mark.slow
 def test_reader_that_goes_away_stops_a_report_as_an_interrupt_does(bench, tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
@@ -238,6 +240,7 @@ def test_reader_that_goes_away_stops_a_report_as_an_interrupt_does(bench, tmp_pa
     assert done.stderr == f"interrupted: 0 of 2 notebooks are in {tmp_path}/out/report.html; --resume runs the rest, and trainings go on where they were\n"
 
 
+@pytest.mark.slow
 def test_second_interrupt_ends_at_once(bench, tmp_path):
     write_notebook(tmp_path, "one", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", *SLEEP)
     process = in_background(tmp_path, bench("one", folder=str(tmp_path)))
@@ -252,6 +255,7 @@ def test_second_interrupt_ends_at_once(bench, tmp_path):
     wait_for(lambda: gone(tmp_path / "pid") and gone(tmp_path / "child"))
 
 
+@pytest.mark.slow
 def test_killed_kernel_fails_its_notebook_alone(bench, tmp_path, capsys):
     write_notebook(tmp_path, "one", "print('shown before')", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert main(bench("one", "two")) == 1
@@ -261,6 +265,7 @@ def test_killed_kernel_fails_its_notebook_alone(bench, tmp_path, capsys):
     assert json.loads((tmp_path / "out/steps.json").read_text())["one"]["error"].startswith("DeadKernelError")
 
 
+@pytest.mark.slow
 def test_killed_report_leaves_no_kernel_and_is_cleaned_up_by_the_next_and_a_living_one_is_named(bench, tmp_path, capsys, quick):
     write_notebook(tmp_path, "one", *SLEEP)
     process = in_background(tmp_path, bench("one", folder=str(tmp_path)))
@@ -304,6 +309,7 @@ def test_folder_that_is_there_but_cannot_be_written(bench, capsys):
         assert error.startswith(f"error: {folder}") and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_folder_with_a_name_of_any_kind(bench, tmp_path, capsys):
     out = tmp_path / "my Bücher {steps} 日本 'x'"
     assert main([*bench("one")[:1], "--out", str(out)]) == 0
@@ -366,6 +372,7 @@ def evil_entries(tmp_path, markdown):
              "mark": mark, "seconds": 1, "runs": [str(run)], "parameters": {"data": EVIL}} for mark in ("failed", "interrupted", "not run")]
 
 
+@pytest.mark.slow
 def test_texts_of_html_stay_texts(tmp_path):
     page = render(evil_entries(tmp_path, ""), EVIL, EVIL)
     assert Elements(page).found == [] and page.count("&lt;img src=x onerror=alert(1)&gt;") > 20
@@ -374,6 +381,7 @@ def test_texts_of_html_stay_texts(tmp_path):
     assert f"<title>ganlib: {EVIL.replace('<', '&lt;').replace('>', '&gt;')}</title>" in shown and Elements(shown).found == []
 
 
+@pytest.mark.slow
 def test_page_runs_and_loads_nothing_even_where_a_notebook_has_html(tmp_path):
     """Against a page without the policy, which does both: the check can fail."""
     asked = []
@@ -401,6 +409,7 @@ def test_page_runs_and_loads_nothing_even_where_a_notebook_has_html(tmp_path):
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_data_with_names_of_html_goes_through_the_first_notebook(tmp_path):
     rng = np.random.default_rng(0)
     for split, n in (("train", 6), ("val", 4), ("test", 4)):

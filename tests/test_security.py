@@ -252,6 +252,7 @@ YAMLS = {"apply": '!!python/object/apply:os.system ["touch MARKER"]', "within": 
          "another's field": "train: {cls: 1}", "number as a name": "train: {1: 2}", "surrogate": 'train: {arch: "\\ud800"}', "tag": "!mine {a: 1}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", YAMLS)
 def test_yaml_that_is_no_plain_settings_is_refused(tmp_path, marker, kind):
     content = YAMLS[kind] if isinstance(YAMLS[kind], bytes) else YAMLS[kind].replace("MARKER", str(marker)).encode()
@@ -455,6 +456,7 @@ print(len(names))
 """
 
 
+@pytest.mark.slow
 def test_imports_talk_to_nobody_and_leave_nothing(tmp_path):
     for name in ("home", "here"):
         (tmp_path / name).mkdir()
@@ -485,6 +487,7 @@ def answer(url):
         return error.code, url
 
 
+@pytest.mark.slow
 def test_lab_listens_on_localhost_asks_for_its_token_and_not_for_news(tmp_path):
     """With the arguments that make hands on, also as root."""
     made = subprocess.run(["make", "-n", "--no-print-directory", "lab", "ARGS=--no-browser --port 0"], cwd=ROOT, capture_output=True, text=True,
@@ -514,6 +517,7 @@ def test_lab_listens_on_localhost_asks_for_its_token_and_not_for_news(tmp_path):
         lab.wait(60)
 
 
+@pytest.mark.slow
 def test_dask_listens_on_localhost_and_shows_no_dashboard():
     pytest.importorskip("distributed", reason="the optional package distributed is not installed")
     before = listens(psutil.Process())

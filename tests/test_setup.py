@@ -67,7 +67,7 @@ def test_constraints_are_plain_versions_that_satisfy_every_bound():
 
 @pytest.mark.parametrize("given, expected", [([], "install --quiet --constraint tests/constraints.txt --editable"),
                                              (["CONSTRAINTS="], "install --quiet --upgrade --upgrade-strategy eager --editable")])
-@pytest.mark.parametrize("target", ["report", "compare", "test", "lab", "notebooks"])
+@pytest.mark.parametrize("target", ["report", "compare", "test", "test-fast", "lab", "notebooks"])
 def test_every_command_installs_the_tested_versions_unless_told_otherwise(tmp_path, target, given, expected):
     done = subprocess.run(["make", "-n", target, f"VENV={tmp_path}", *given], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and expected in " ".join(done.stdout.split()), done.stderr
@@ -105,6 +105,7 @@ planned = [[entry["notebook"].stem for entry in settings.plan(settings.find_sett
 print(json.dumps([files.__file__, str(files.ROOT), known, planned, (surroundings.JUPYTER / "kernels/python3/kernel.json").is_file(), len(list(files.SETTINGS.glob("speed/*.json")))]))"""
 
 
+@pytest.mark.slow
 def test_wheel_has_notebooks_and_settings_and_works_in_an_empty_folder(tmp_path):
     """As `pip install .` makes it, without the index: copied first, since a build leaves files in the tree."""
     for name in ("pyproject.toml", "README.md", "LICENSE", "ganlib", "notebooks", *(f"reports/{path.name}" for path in SETTINGS.glob("*.yaml")), "reports/speed"):
@@ -147,6 +148,7 @@ def test_python_that_cannot_be_used_is_told_in_one_line(tmp_path, script, messag
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_importing_ganlib_prints_and_creates_nothing(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import ganlib, ganlib.data.domains, ganlib.train, ganlib.show.plots, ganlib.report.runner"], cwd=tmp_path,
                           capture_output=True, text=True, env=os.environ | {"MPLCONFIGDIR": str(tmp_path / "mpl")})

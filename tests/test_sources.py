@@ -144,6 +144,7 @@ def test_images_that_are_all_alike_cannot_be_held_out(tmp_path):
         load_domains(tmp_path, 32)
 
 
+@pytest.mark.slow
 def test_near_duplicates_survive_saving_scaling_and_light_and_others_are_none():
     faces = [Image.fromarray(x) for x in draw_faces("selfie", 12, 64)[0]]
     file = io.BytesIO()

@@ -108,6 +108,7 @@ def test_loss_without_a_weight_is_not_computed_in_either_step(tiny, arch, lambda
             torch.testing.assert_close(p, q, rtol=0, atol=1e-6)     # Adam's step is 4e-4, and of a bias before a norm it is rounding
 
 
+@pytest.mark.slow
 def test_floating_point_operations_are_those_of_what_is_computed(tiny):
     for weights, pair in (
         ({}, 443_777_024), ({"lambda_idt": 0.0}, 299_368_448), ({"lambda_cycle": 0.0}, 150_142_976)
@@ -121,6 +122,7 @@ def distance(weights, others):
     return sum((p - q).square().sum() for p, q in zip(weights, others)).sqrt()
 
 
+@pytest.mark.slow
 @ARCHS
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_weights_are_the_same_after_20_steps(tiny, arch, recipe, dtype):
@@ -176,6 +178,7 @@ def test_pool_of_tensors_is_the_list(size):
         assert torch.equal(pool.swap(images), plain.swap(images))
 
 
+@pytest.mark.slow
 def test_accumulation_in_fit_gives_the_same_run(faces, tiny, tmp_path):
     whole, pieces = [loop.fit(tiny(batch_size=4, steps=3), faces, tmp_path / str(n), Execution(accumulate=n)) for n in (1, 4)]
     for name, value in whole.metrics["test"].items():
@@ -200,6 +203,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch, recipe", [("cyclegan", "default"), ("uvcgan", "seed")])
 def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_path, monkeypatch, arch, recipe, capsys):
     cfg = tiny(recipe, arch=arch, steps=9, epoch_steps=2, **({"pool_size": 3} if recipe == "default" else {}))
@@ -225,6 +229,7 @@ def test_run_that_goes_on_equals_the_one_that_never_stopped(faces, tiny, tmp_pat
     assert sorted(p.name for p in (tmp_path / "broken").iterdir()) == sorted(p.name for p in (tmp_path / "whole").iterdir())
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_with_other_threads_or_precision_says_so_and_keeps_it(faces, tiny, tmp_path, monkeypatch, capsys):
     """Another number of threads adds up in another order; "auto" takes bfloat16 on a machine that has it."""
     step_on, calls = fast_step.train_step, []
@@ -292,6 +297,7 @@ def torchrun(path, n):
                             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch, pieces, accumulate", [("cyclegan", 1, 1), ("uvcgan", 4, 2)])
 def test_two_processes_give_the_run_of_one(faces, tiny, tmp_path, monkeypatch, arch, pieces, accumulate):
     """Half the batch each, at once or in two pieces: losses and weights to rounding, running means too. The pool of 5 fakes is full in the
@@ -323,6 +329,7 @@ def wait_for_checkpoint(folder, ranks):
             break
 
 
+@pytest.mark.slow
 def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
     ranks = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=2)), 2)
     try:
@@ -338,6 +345,7 @@ def test_lost_process_ends_the_run_with_a_word_and_a_checkpoint(tiny, tmp_path):
     assert runs_checkpoint.read_state(runs_folder.find_checkpoints(tmp_path / "run")[0])["step"] > 0
 
 
+@pytest.mark.slow
 def test_processes_whose_torchrun_is_killed_end_with_a_checkpoint(tiny, tmp_path):
     ranks, workers = torchrun(job(tmp_path, tiny(batch_size=4, steps=100_000, epoch_steps=100_000)), 2), []
     try:

@@ -33,6 +33,7 @@ NOWHERE = "/dev/null/home"      # it cannot be made, not even by root
 FOREIGN = {"argv": ["/bin/false"], "display_name": "another Python", "language": "python"}
 
 
+@pytest.mark.slow
 def test_report_is_the_same_in_a_hostile_environment(tmp_path):
     cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("value = 1", metadata={"tags": ["parameters"]}),
              *map(nbformat.v4.new_code_cell, DRAW.split("\n# --\n"))]

@@ -91,6 +91,7 @@ def test_discriminators_learn_nothing_from_the_generators_loss(tiny):
     assert all(p.grad is not None for net in nets for p in net.parameters())
 
 
+@pytest.mark.slow
 def test_two_images_of_each_domain_are_learned_by_heart(faces, tiny):
     cfg = tiny(ngf=8, ndf=8, steps=150, lr_g=2e-3, lambda_idt=1.0, decay_from=1.0)
     nets, opts, _, pools = setup(cfg)
@@ -100,6 +101,7 @@ def test_two_images_of_each_domain_are_learned_by_heart(faces, tiny):
     assert losses[-1]["idt"] < 0.35 * losses[0]["idt"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(faces, tiny, tmp_path):
     one, two, other = [loop.fit(tiny(seed=seed), faces, tmp_path / name) for name, seed in [("1", 3), ("2", 3), ("3", 4)]]
     assert torch.equal(weights(one.nets.g_ab), weights(two.nets.g_ab))
@@ -134,6 +136,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(faces, tiny, monkeypatch):
     assert evaluate_losses.mean_losses(nets, faces.test, cfg, nullcontext()) == pytest.approx(whole, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tmp_path, capsys):
     first = loop.fit_or_load(tiny(), faces, tmp_path)
     stamp = (first.folder / "weights.safetensors").stat().st_mtime_ns
@@ -149,6 +152,7 @@ def test_finished_run_is_reused_and_one_that_is_not_whole_is_not(faces, tiny, tm
     assert capsys.readouterr().out == f"warning: run folder {first.folder}: the run in it was finished, but best.safetensors cannot be found; it is trained again\n"
 
 
+@pytest.mark.slow
 def test_finished_run_is_trained_anew_only_where_that_is_asked_for(faces, tiny, tmp_path, monkeypatch, capsys):
     """By fit too; scores of another protocol are taken anew, and a new training that was stopped goes on."""
     first, step_on = loop.fit(tiny(), faces, tmp_path / "run"), fast_step.train_step
@@ -172,6 +176,7 @@ def test_finished_run_is_trained_anew_only_where_that_is_asked_for(faces, tiny, 
     assert loop.fit(tiny(), faces, first.folder, Execution(resume=False)).metrics["resumed_at"] == []
 
 
+@pytest.mark.slow
 def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_path, monkeypatch):
     before = loop.fit(tiny(), faces, tmp_path / "run")
 
@@ -287,6 +292,7 @@ def test_every_field_that_came_later_is_known_as_such():
     assert {field.name for field in dataclasses.fields(TrainConfig)} == first | set(config.ADDED)
 
 
+@pytest.mark.slow
 def test_run_folder_of_before_a_field_was_added_is_the_same_run(faces, tiny, tmp_path):
     run = loop.fit(tiny(steps=2), faces, tmp_path)
     old = json.loads((tmp_path / "config.json").read_text())
@@ -300,6 +306,7 @@ def test_run_folder_of_before_a_field_was_added_is_the_same_run(faces, tiny, tmp
     assert tiny(n_blocks=9).name("") != tiny(n_blocks=6).name("") == tiny().name("")
 
 
+@pytest.mark.slow
 def test_nine_blocks_are_the_papers_generator(faces, tiny, tmp_path):
     nets = models_build.build_nets(TrainConfig.from_recipe(n_blocks=9), torch.device("meta"))
     assert [sum(p.numel() for p in net.parameters()) for net in nets[:2]] == [11_378_179] * 2
@@ -307,6 +314,7 @@ def test_nine_blocks_are_the_papers_generator(faces, tiny, tmp_path):
     assert len(run.ema.g_ab.blocks) == 9 and runs_finished.load_run(tmp_path).cfg.n_blocks == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights, computed", [({"lambda_idt": 0.0}, {"cycle"}), ({"lambda_cycle": 0.0}, set())])
 def test_run_without_a_loss_says_nothing_of_it(faces, tiny, tmp_path, weights, computed):
     run = loop.fit(tiny(steps=3, epoch_steps=2, **weights), faces, tmp_path)
@@ -348,6 +356,7 @@ def test_pool_returns_what_it_was_given_and_replays_half():
     assert torch.equal(ImagePool(0, seed=0).swap(images[0]), images[0])
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_near_float32(faces, tiny, tmp_path):
     exact, rounded = [loop.fit(tiny(precision=p), faces, tmp_path / p) for p in ("float32", "bfloat16")]
     assert rounded.metrics["precision"] == "bfloat16"
@@ -447,6 +456,7 @@ def test_images_of_other_values_are_refused_wherever_they_are_looked_at(faces, t
     assert to_bytes(faces.test.a) is faces.test.a
 
 
+@pytest.mark.slow
 def test_means_are_what_a_run_is_scored_by(faces, tiny, tmp_path):
     run = loop.fit(tiny(steps=6, epoch_steps=2, lr_g=5e-3), faces, tmp_path / "run")
     assert not torch.equal(weights(run.ema.g_ab), weights(run.nets.g_ab))
@@ -485,6 +495,7 @@ def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny
     assert {name: line[name] for name in LOSSES} == evaluate_losses.mean_losses(nets, judge.pair, cfg, nullcontext())
 
 
+@pytest.mark.slow
 def test_equal_images_in_validation_do_not_end_a_training(faces, tiny, tmp_path):
     same = faces._replace(val=Pair(*[side[:1].expand(5, -1, -1, -1).clone() for side in faces.val]))
     assert len(loop.fit(tiny(), same, tmp_path / "run").history)
@@ -551,6 +562,7 @@ def test_what_goes_well_or_has_only_begun_is_not_told():
     assert warn(history(val={"content_ba": 0.3, "kid_a": 0.4}), 1000, {"kid_a": 1.4, "kid_b": 1.4}) == {}, "near its input and in style: a good one"
 
 
+@pytest.mark.slow
 def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, monkeypatch, capsys):
     importlib.import_module("ipykernel.kernelapp")      # no notebook by itself
     loop.fit(tiny(steps=20), faces, tmp_path / "quiet")
@@ -572,6 +584,7 @@ def test_log_of_a_batch_job_has_a_line_from_time_to_time(faces, tiny, tmp_path, 
         pass
 
 
+@pytest.mark.slow
 def test_broken_training_is_told_once_while_it_runs_and_kept(faces, tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("ganlib.evaluate.health.LEAST", 2)
     monkeypatch.setattr("ganlib.evaluate.judge.Judge.untranslated", {"kid_a": 9.0, "kid_b": 9.0})
