@@ -2,6 +2,7 @@
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
 # make test     every test, the notebooks among them, on all cores
 # make test-fast   the quick ones of them, for while one edits: a minute on two cores
+# make format   puts the code in the house's form (ruff), and tells what it cannot mend
 # make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
 # make notebooks   execute the notebooks in place on their defaults, as they are committed, with every run trained anew
@@ -29,11 +30,16 @@ compare: $(VENV)/installed
 
 test: export PYTHONUTF8 := 1
 test: $(VENV)/installed
+	@$(RUN) ruff check --quiet && $(RUN) ruff format --check --quiet ganlib tests || \
+	  { echo "ruff: see above, or \`make format\`"; exit 1; }
 	@$(RUN) pytest -n auto --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg \
 	  tests notebooks
 
 test-fast: $(VENV)/installed
 	@$(RUN) pytest -n auto -m "not slow" -q tests
+
+format: $(VENV)/installed
+	@$(RUN) ruff check --fix && $(RUN) ruff format ganlib tests
 
 faults: $(VENV)/installed
 	@$(VENV)/bin/python tests/faults.py

@@ -1,6 +1,7 @@
-"""How often the test of differences errs, and what it finds, by simulation: a table, and with a path the figure of the docs.
+"""How often the test of differences errs, and what it finds, by simulation: a table, and with a
+path the figure of the docs.
 
-    python tests/simulate_differences.py                            familywise error and power, 20,000 tables a figure
+    python tests/simulate_differences.py          familywise error and power, 20,000 tables a figure
     python tests/simulate_differences.py docs/differences.png       the figure too
 """
 
@@ -11,7 +12,8 @@ import pandas as pd
 
 from ganlib.compare.significance import ALPHA, even_out, holm, welch
 
-# The spreads over seeds of four models: cyclegan default, uvcgan default, cyclegan seed, uvcgan seed.
+# The spreads over seeds of four models: cyclegan default, uvcgan default, cyclegan seed, uvcgan
+# seed.
 SPREADS = {
     "equal": (1, 1, 1, 1),
     "as in the first committed table": (1, 0.7, 0.9, 1.3),
@@ -22,7 +24,7 @@ SPREADS = {
     "eight times, in each comparison": (8, 1, 1, 8),
     "1, 2, 4 and 8": (1, 2, 4, 8),
 }
-PLANNED = ((0, 1), (2, 3), (0, 2), (1, 3))      # of one recipe, or of one architecture
+PLANNED = ((0, 1), (2, 3), (0, 2), (1, 3))  # of one recipe, or of one architecture
 TWO = ((0, 1),)
 QUESTIONS = 2
 
@@ -43,21 +45,24 @@ def collapsing(rng, shape):
 
 
 def draw(rng, repeats, spreads, seeds, shape=normal, shared=0.0):
-    """Scores of equal models, (repeats, QUESTIONS, models, seeds). shared: the part of the variance that a seed gives to all models."""
+    """Scores of equal models, (repeats, QUESTIONS, models, seeds). shared: the part of the
+    variance that a seed gives to all models."""
     own = shape(rng, (repeats, QUESTIONS, len(spreads), seeds))
     common = shape(rng, (repeats, QUESTIONS, 1, seeds))
     return (np.sqrt(1 - shared) * own + np.sqrt(shared) * common) * np.array(spreads)[:, None]
 
 
 def draw_kid(rng, repeats, spreads, seeds, kid, error=0.02):
-    """KIDs near 0 of equal models, as they are tested: a true one each run, `kid` times a lognormal factor of spreads / 10, and the
-    error of the images: (repeats, QUESTIONS, models, seeds)."""
+    """KIDs near 0 of equal models, as they are tested: a true one each run, `kid` times a
+    lognormal factor of spreads / 10, and the error of the images: (repeats, QUESTIONS, models,
+    seeds)."""
     true = kid * np.exp(draw(rng, repeats, spreads, seeds) / 10)
     return even_out(true + error * draw(rng, repeats, (1, 1, 1, 1), seeds), error)
 
 
 def established(scores, pairs=PLANNED):
-    """Which comparisons are established: scores (repeats, questions, models, seeds) -> (repeats, questions * pairs)."""
+    """Which comparisons are established: scores (repeats, questions, models, seeds) -> (repeats,
+    questions * pairs)."""
     p = [welch(scores[:, :, one], scores[:, :, other]) for one, other in pairs]
     return holm(np.concatenate(p, axis=1)) < ALPHA
 
@@ -68,10 +73,11 @@ def familywise(scores, pairs=PLANNED):
 
 
 def power(rng, repeats, difference, seeds, pairs=PLANNED):
-    """How often a difference of so many deviations over seeds between the first two models is established."""
+    """How often a difference of so many deviations over seeds between the first two models is
+    established."""
     scores = draw(rng, repeats, (1, 1, 1, 1), seeds)
     scores[:, 0, 0] += difference
-    scores[:, 0, 2] += difference       # of the same architecture, so that no recipe differs
+    scores[:, 0, 2] += difference  # of the same architecture, so that no recipe differs
     return established(scores, pairs)[:, 0].mean()
 
 
@@ -80,32 +86,49 @@ def tabulate_errors(repeats=20_000, sizes=(3, 4, 5)):
     rows = {}
     for name, spreads in SPREADS.items():
         for models, pairs in (("four models", PLANNED), ("two models", TWO)):
-            rows[f"spread {name}", models] = [familywise(draw(np.random.default_rng(n), repeats, spreads, n), pairs) for n in sizes]
+            rows[f"spread {name}", models] = [
+                familywise(draw(np.random.default_rng(n), repeats, spreads, n), pairs)
+                for n in sizes
+            ]
     for kid in (0.003, 0.03, 0.3):
         for name in ("equal", "four times, in each comparison"):
-            found = [familywise(draw_kid(np.random.default_rng(n), repeats, SPREADS[name], n, kid)) for n in sizes]
+            found = [
+                familywise(draw_kid(np.random.default_rng(n), repeats, SPREADS[name], n, kid))
+                for n in sizes
+            ]
             rows[f"KID {kid} ± 0.02, spread {name}", "four models"] = found
     for label, shape in (("a long tail", skewed), ("every fifth seed collapses", collapsing)):
         for models, pairs in (("four models", PLANNED), ("two models", TWO)):
             equal = SPREADS["equal"]
-            rows[label, models] = [familywise(draw(np.random.default_rng(n), repeats, equal, n, shape), pairs) for n in sizes]
-    shared = [draw(np.random.default_rng(n), repeats, SPREADS["equal"], n, shared=0.5) for n in sizes]
-    rows["half of the variance is the seed's", "four models"] = [familywise(scores) for scores in shared]
+            rows[label, models] = [
+                familywise(draw(np.random.default_rng(n), repeats, equal, n, shape), pairs)
+                for n in sizes
+            ]
+    shared = [
+        draw(np.random.default_rng(n), repeats, SPREADS["equal"], n, shared=0.5) for n in sizes
+    ]
+    rows["half of the variance is the seed's", "four models"] = [
+        familywise(scores) for scores in shared
+    ]
     return 100 * pd.DataFrame(rows, index=[f"{n} seeds" for n in sizes]).T
 
 
 def tabulate_power(repeats=20_000, differences=(2, 3, 4, 6, 8, 12), sizes=(2, 3, 4, 5, 6, 8)):
-    """How often a difference of so many deviations is established, in per cent: a row a number of seeds and models."""
+    """How often a difference of so many deviations is established, in per cent: a row a number
+    of seeds and models."""
     rows = {}
     for models, pairs in (("four models", PLANNED), ("two models", TWO)):
         for n in sizes:
-            rows[models, f"{n} seeds"] = [power(np.random.default_rng(n), repeats, d, n, pairs) for d in differences]
+            rows[models, f"{n} seeds"] = [
+                power(np.random.default_rng(n), repeats, d, n, pairs) for d in differences
+            ]
     return 100 * pd.DataFrame(rows, index=differences).T
 
 
 def draw_figure(errors, powers, path):
     """Both tables as a picture of two panels."""
     import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from ganlib.evaluate import distances as evaluate_distances
 from ganlib.evaluate import scores as evaluate_scores
 
-WIDTH = 480     # features of the probe; the largest of their variances is 38, their sum 183
+WIDTH = 480  # features of the probe; the largest of their variances is 38, their sum 183
 VARIANCES = 40 * torch.arange(1, WIDTH + 1.0).double() ** -1.2
 KIDS = 0.0, 0.13, 0.5, 1.5
 
@@ -53,12 +53,25 @@ def simulate(measure, sizes, kid, repetitions, seed=0):
         true = kid if name == "kid" else table.value.mean()
         below, above = (table.high < true).mean(), (table.low > true).mean()
         width = (table.high - table.low).mean() / (2 * 1.96 * table.value.std())
-        found.append({"score": name, "sizes": sizes, "true KID": kid, "mean": table.value.mean(),
-                      "covers": 1 - below - above, "below": below, "above": above, "width": width})
+        found.append(
+            {
+                "score": name,
+                "sizes": sizes,
+                "true KID": kid,
+                "mean": table.value.mean(),
+                "covers": 1 - below - above,
+                "below": below,
+                "above": above,
+                "width": width,
+            }
+        )
     return pd.DataFrame(found)
 
 
-MEASURES = {"kid": lambda x, y: [("kid", *evaluate_distances.kid(x, y))], "realism": evaluate_scores.realism}
+MEASURES = {
+    "kid": lambda x, y: [("kid", *evaluate_distances.kid(x, y))],
+    "realism": evaluate_scores.realism,
+}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a failed cell leaves for the next."""
+"""Notebooks in a kernel, cell by cell as a browser sends them: bars, the stop button, and what a
+failed cell leaves for the next."""
 
 import os
 import re
@@ -27,7 +28,8 @@ def here(*_, **__):
 
 
 class Kernel:
-    """A real kernel that is sent one cell after another, each when the one before has ended, whether it failed or not."""
+    """A real kernel that is sent one cell after another, each when the one before has ended,
+    whether it failed or not."""
 
     def __init__(self):
         self.manager, self.client = start_new_kernel(
@@ -35,7 +37,8 @@ class Kernel:
         )
 
     def run(self, code, stop_at=None):
-        """(traceback or None, [display_data and update_display_data, their data], what was printed). stop_at: interrupt when this was printed."""
+        """(traceback or None, [display_data and update_display_data, their data], what was
+        printed). stop_at: interrupt when this was printed."""
         cell, error, shown, said = self.client.execute(code), None, [], ""
         while True:
             message = next_of(self.client.get_iopub_msg, cell, said)
@@ -65,7 +68,8 @@ def kernel():
 
 
 def test_bars_are_drawn_in_one_output_that_is_empty_at_first_and_in_the_end(kernel):
-    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do or not."""
+    """So that a comparison of outputs (nbval, git) finds the same whether there was work to do
+    or not."""
     error, shown, said = kernel.run("""
 from ganlib.show.progress import Progress
 with Progress("training", 3) as outer:
@@ -101,24 +105,55 @@ from ganlib.data.domains import load_domains
 faces = load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=5)
 """
 PHASES = {
-    "drawing faces": "patch('ganlib.data.domains.draw_faces', here): load_domains('builtin', 32, builtin_a=6, builtin_b=7, builtin_eval=5)",
-    "drawing the true counterparts": "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(faces)",
-    "looking at the images": "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(faces)",
-    "timing a training step": "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(faces, ngf=2, ndf=2)",
-    "training the probe, once for this data set": "patch('ganlib.evaluate.probe.CACHE', Path(folder)), patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(faces)",
-    "translating": "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), torch.zeros(4, 3, 8, 8))",
-    "scoring the test images": "patch('ganlib.runs.finished.Judge', **{'return_value.protocols.return_value': {'kid': 1}}), "
-    "patch('ganlib.runs.finished.read_json', return_value={'data_fingerprint': faces.fingerprint}): finished.score_run(Some(here), faces)",
-    "training the runs of the grid": "patch('ganlib.parallel.many_runs.how_many', return_value=1), "
-    "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([1, 2], faces)",
+    "drawing faces": (
+        "patch('ganlib.data.domains.draw_faces', here): load_domains('builtin', 32, builtin_a=6, "
+        "builtin_b=7, builtin_eval=5)"
+    ),
+    "drawing the true counterparts": (
+        "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(faces)"
+    ),
+    "looking at the images": (
+        "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(faces)"
+    ),
+    "timing a training step": (
+        "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(faces, ngf=2, ndf=2)"
+    ),
+    "training the probe, once for this data set": (
+        "patch('ganlib.evaluate.probe.CACHE', Path(folder)), "
+        "patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(faces)"
+    ),
+    "translating": (
+        "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), "
+        "torch.zeros(4, 3, 8, 8))"
+    ),
+    "scoring the test images": (
+        "patch('ganlib.runs.finished.Judge', "
+        "**{'return_value.protocols.return_value': {'kid': 1}}), "
+        "patch('ganlib.runs.finished.read_json', "
+        "return_value={'data_fingerprint': faces.fingerprint}): "
+        "finished.score_run(Some(here), faces)"
+    ),
+    "training the runs of the grid": (
+        "patch('ganlib.parallel.many_runs.how_many', return_value=1), "
+        "patch('ganlib.parallel.many_runs.train_one', here): "
+        "many_runs.train_grid([TrainConfig(), TrainConfig(seed=1)], faces, folder)"
+    ),
     "timing": "patch('ganlib.bench.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
 }
 
 
 def test_stop_in_any_phase_is_one_line_that_names_it_and_leaves_nothing_half_done(kernel, tmp_path):
-    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it is."""
+    """Without `begin`: in a notebook of one's own too. Scripts see the KeyboardInterrupt that it
+    is."""
     ready = (
-        f"{FACES}import torch\nfrom ganlib.bench import timing\nfrom ganlib.data import domains\nfrom ganlib.doctor import examine\nfrom ganlib.evaluate import probe, translate\nfrom ganlib.parallel import many_runs\nfrom ganlib.runs import finished\nfolder = {str(tmp_path)!r}\n"
+        f"{FACES}import torch\n"
+        "from ganlib.bench import timing\n"
+        "from ganlib.data import domains\n"
+        "from ganlib.doctor import examine\n"
+        "from ganlib.evaluate import probe, translate\n"
+        "from ganlib.parallel import many_runs\n"
+        "from ganlib.runs import finished\n"
+        f"folder = {str(tmp_path)!r}\n"
         + """
 class Some:
     def __init__(self, translate):
@@ -137,7 +172,8 @@ class Some:
         assert not shown or shown[-1][1] == {}, label
     assert not list(tmp_path.iterdir())
     error, _, said = kernel.run(
-        "try:\n    with Progress('x', 1): here()\nexcept KeyboardInterrupt as stop: print(type(stop) is KeyboardInterrupt)",
+        "try:\n    with Progress('x', 1): here()\nexcept KeyboardInterrupt as stop: "
+        "print(type(stop) is KeyboardInterrupt)",
         stop_at="here",
     )
     assert error is None and said == "here\nTrue\n"
@@ -159,7 +195,8 @@ def test_every_notebook_begins_by_minding_what_failed_cells_leave(name):
 
 
 def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_path):
-    """All cells of 02 one after the other: well; with a folder that is not there; with a text that is not closed; and mended, which loads the run."""
+    """All cells of 02 one after the other: well; with a folder that is not there; with a text
+    that is not closed; and mended, which loads the run."""
     small = dict(
         image_size=32,
         builtin_a=6,
@@ -194,7 +231,8 @@ def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_
         assert below[0][0].startswith(kind)
         assert all(lines[0].startswith("NameError: ") for lines in below[1:])
         assert errors[-1] == [
-            "NameError: run is not there: the cell that makes it has failed or was stopped, or one above it; run that one first"
+            "NameError: run is not there: the cell that makes it has failed or was stopped, or "
+            "one above it; run that one first"
         ]
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == made
 
@@ -226,7 +264,10 @@ def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_ab
     ):
         assert kernel.run(code)[0] is None
     assert kernel.run("mine = 6\nhere()", stop_at="here")[0] == ["KeyboardInterrupt: stopped"]
-    gone = "NameError: {} is not there: the cell that makes it has failed or was stopped, or one above it; run that one first"
+    gone = (
+        "NameError: {} is not there: the cell that makes it has failed or was stopped, or one "
+        "above it; run that one first"
+    )
     assert [kernel.run(f"print({name})")[0] for name in ("mine", "other", "below")] == [
         [gone.format(name)] for name in ("mine", "other", "below")
     ]
@@ -241,13 +282,20 @@ def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_ab
 
 
 def test_cell_of_ones_own_that_fails_takes_nothing_else_along(monkeypatch):
-    """As JupyterLab sends them, with the number of the cell: a new one that fails, and one that had made the name before."""
+    """As JupyterLab sends them, with the number of the cell: a new one that fails, and one that
+    had made the name before."""
     made, told = dict.fromkeys(["images", "run", "mine"]), {"images", "run", "mine"}
     shell = SimpleNamespace(user_ns=dict.fromkeys(told, 1), transform_cell=str)
     for name, value in (("MADE", made), ("GONE", set()), ("CELLS", {"setup"})):
         monkeypatch.setattr(lab_cells, name, value)
     failed = {"success": False}
-    lab_cells.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="new", raw_cell="run = 1 / 0"), **failed))
+    lab_cells.keep_or_forget(
+        shell,
+        SimpleNamespace(info=SimpleNamespace(cell_id="new", raw_cell="run = 1 / 0"), **failed),
+    )
     assert set(shell.user_ns) == {"images", "mine"} and lab_cells.GONE == {"run"}
-    lab_cells.keep_or_forget(shell, SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed))
+    lab_cells.keep_or_forget(
+        shell,
+        SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed),
+    )
     assert not shell.user_ns and lab_cells.GONE == told

@@ -1,4 +1,5 @@
-"""Data: both layouts from folders and zips, every kind of image, and every input that cannot be used."""
+"""Data: both layouts from folders and zips, every kind of image, and every input that cannot be
+used."""
 
 import io
 import zipfile
@@ -20,7 +21,11 @@ from ganlib.parallel.many_runs import train_grid
 from ganlib.runs.folder import claim_run_folder
 from ganlib.show.plots import show_densities
 
-LONG = {f"{split}/{domain}": n for split, n in [("train", 6), ("val", 2), ("test", 3)] for domain in ("zebra", "horse")}
+LONG = {
+    f"{split}/{domain}": n
+    for split, n in [("train", 6), ("val", 2), ("test", 3)]
+    for domain in ("zebra", "horse")
+}
 SHORT = {"trainA": 6, "trainB": 7, "testA": 2, "testB": 3}
 
 
@@ -31,8 +36,11 @@ def png(colour=(10, 120, 230), size=(20, 20), mode="RGB", kind="PNG", **options)
 
 
 def make(target, counts, extra=()):
-    """A folder, or a zip if target ends so, with that many images in each folder; image i is of grey level 10 i."""
-    files = {f"{folder}/{i:03}.png": png((10 * i,) * 3) for folder, n in counts.items() for i in range(n)} | dict(extra)
+    """A folder, or a zip if target ends so, with that many images in each folder; image i is of
+    grey level 10 i."""
+    files = {
+        f"{folder}/{i:03}.png": png((10 * i,) * 3) for folder, n in counts.items() for i in range(n)
+    } | dict(extra)
     if target.suffix == ".zip":
         with zipfile.ZipFile(target, "w") as archive:
             for name, content in files.items():
@@ -47,17 +55,29 @@ def make(target, counts, extra=()):
 @pytest.mark.parametrize("kind", ["set", "set.zip"])
 @pytest.mark.parametrize("above", ["", "my_set/"])
 def test_both_layouts_from_folder_and_zip(tmp_path, kind, above):
-    junk = {f"{above}__MACOSX/trainA/._0.png": b"no image", f"{above}trainA/notes.txt": b"", ".DS_Store": b""}
+    junk = {
+        f"{above}__MACOSX/trainA/._0.png": b"no image",
+        f"{above}trainA/notes.txt": b"",
+        ".DS_Store": b"",
+    }
     data = load_domains(make(tmp_path / kind, {above + k: n for k, n in SHORT.items()}, junk), 16)
     assert data.domains == ("A", "B")
     assert data.skipped.values.tolist() == [[f"{above}trainA/notes.txt", "empty"]]
-    assert "1 file left out: no image by name or content" in data.notes and "2 hidden files passed over" in data.notes
-    assert data.counts().values.tolist() == [[5, 1, 2], [6, 1, 3]]  # no val: a tenth of train, at least one
+    assert (
+        "1 file left out: no image by name or content" in data.notes
+        and "2 hidden files passed over" in data.notes
+    )
+    # No val: a tenth of train, at least one
+    assert data.counts().values.tolist() == [[5, 1, 2], [6, 1, 3]]
     assert data.train.a.shape == (5, 3, 16, 16) and data.train.a.dtype == torch.uint8
     assert any("A has no val: 1 images of train are held out" in note for note in data.notes)
-    other = load_domains(make(tmp_path / f"2{kind}", {above + k: n for k, n in LONG.items()}), (16, 24))
+    other = load_domains(
+        make(tmp_path / f"2{kind}", {above + k: n for k, n in LONG.items()}), (16, 24)
+    )
     assert other.domains == ("horse", "zebra") and other.train.b.shape == (6, 3, 16, 24)
-    assert other.counts().values.tolist() == [[6, 2, 3]] * 2 and other.notes == ["A is horse, B is zebra (by alphabet; domain_a chooses)"]
+    assert other.counts().values.tolist() == [[6, 2, 3]] * 2 and other.notes == [
+        "A is horse, B is zebra (by alphabet; domain_a chooses)"
+    ]
 
 
 def test_linked_folders_are_followed(tmp_path):
@@ -73,9 +93,16 @@ def test_domain_a_is_chosen(tmp_path):
 
 
 def test_held_out_images_are_no_longer_in_train(tmp_path):
-    data = load_domains(make(tmp_path / "set", {"trainA": 20, "trainB": 20, "testA": 1, "testB": 1}), 16)
+    data = load_domains(
+        make(tmp_path / "set", {"trainA": 20, "trainB": 20, "testA": 1, "testB": 1}), 16
+    )
     kept, held = [set(part[:, 0, 0, 0].tolist()) for part in (data.train.a, data.val.a)]
-    assert len(kept) == 18 and len(held) == 2 and not kept & held and kept | held == set(range(0, 200, 10))
+    assert (
+        len(kept) == 18
+        and len(held) == 2
+        and not kept & held
+        and kept | held == set(range(0, 200, 10))
+    )
 
 
 def test_image_is_the_same_from_folder_and_zip_and_its_order_is_by_name(tmp_path):
@@ -85,11 +112,21 @@ def test_image_is_the_same_from_folder_and_zip_and_its_order_is_by_name(tmp_path
     assert torch.equal(folder.test.b, archive.test.b)
 
 
-@pytest.mark.parametrize("mode, colour, expected", [
-    ("RGB", (200, 100, 50), (200, 100, 50)), ("L", 77, (77, 77, 77)), ("1", 1, (255, 255, 255)), ("LA", (90, 255), (90, 90, 90)),
-    ("RGBA", (200, 100, 50, 255), (200, 100, 50)), ("RGBA", (200, 100, 50, 0), (255, 255, 255)), ("P", 0, None),
-    ("I;16", 257 * 160, (160, 160, 160)), ("CMYK", (0, 0, 0, 0), (255, 255, 255)),
-    ("F", 0.5, (128, 128, 128))])
+@pytest.mark.parametrize(
+    "mode, colour, expected",
+    [
+        ("RGB", (200, 100, 50), (200, 100, 50)),
+        ("L", 77, (77, 77, 77)),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (90, 255), (90, 90, 90)),
+        ("RGBA", (200, 100, 50, 255), (200, 100, 50)),
+        ("RGBA", (200, 100, 50, 0), (255, 255, 255)),
+        ("P", 0, None),
+        ("I;16", 257 * 160, (160, 160, 160)),
+        ("CMYK", (0, 0, 0, 0), (255, 255, 255)),
+        ("F", 0.5, (128, 128, 128)),
+    ],
+)
 def test_every_mode_becomes_rgb(mode, colour, expected):
     kind = {"CMYK": "TIFF", "F": "TIFF"}.get(mode, "PNG")
     out, facts = decode_image(png(colour, (30, 20), mode, kind), (16, 16))
@@ -101,7 +138,8 @@ def test_every_mode_becomes_rgb(mode, colour, expected):
 
 def test_orientation_of_a_camera_is_applied():
     image = Image.new("RGB", (40, 20), "black")
-    image.paste("white", (0, 0, 20, 20))    # left half; orientation 6 turns it by 90 degrees to the top
+    # Left half; orientation 6 turns it by 90 degrees to the top
+    image.paste("white", (0, 0, 20, 20))
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = 6
     image.save(file, "PNG", exif=exif)
@@ -116,7 +154,8 @@ def test_scaling_is_antialiased_and_keeps_proportions():
     file = io.BytesIO()
     Image.fromarray(stripes).save(file, "PNG")
     out = decode_image(file.getvalue(), (16, 16))[0].astype(int)
-    assert abs(out[:, :, 2:-2] - 127).max() < 12     # neither black nor white: every source pixel counts
+    # Neither black nor white: every source pixel counts
+    assert abs(out[:, :, 2:-2] - 127).max() < 12
     disc = np.hypot(*np.mgrid[-32:32, -64:64]) < 20
     file = io.BytesIO()
     Image.fromarray((disc * 255).astype(np.uint8)).save(file, "PNG")
@@ -125,27 +164,54 @@ def test_scaling_is_antialiased_and_keeps_proportions():
 
 
 def test_unreadable_images_are_skipped_counted_and_listed(tmp_path):
-    data = load_domains(make(tmp_path / "set", LONG, {"train/zebra/bad.png": b"no image", "train/zebra/cut.png": png()[:40]}), 16)
+    data = load_domains(
+        make(
+            tmp_path / "set",
+            LONG,
+            {"train/zebra/bad.png": b"no image", "train/zebra/cut.png": png()[:40]},
+        ),
+        16,
+    )
     assert data.skipped.file.tolist() == ["train/zebra/bad.png", "train/zebra/cut.png"]
-    assert [reason.startswith("no image (JPEG, PNG") for reason in data.skipped.reason] == [True, True]
+    assert [reason.startswith("no image (JPEG, PNG") for reason in data.skipped.reason] == [
+        True,
+        True,
+    ]
     assert "2 of 24 images could not be read and were skipped" in data.notes
 
 
 def test_too_many_unreadable_images_stop(tmp_path):
     bad = {f"train/zebra/bad{i}.png": b"no image" for i in range(10)}
-    with pytest.raises(InputError, match=r"10 of 32 images cannot be read, more than 1 %; the first: train/zebra/bad0.png"):
+    with pytest.raises(
+        InputError,
+        match=r"10 of 32 images cannot be read, more than 1 %; the first: train/zebra/bad0.png",
+    ):
         load_domains(make(tmp_path / "set.zip", LONG, bad), 16)
 
 
-@pytest.mark.parametrize("files, message", [
-    ({}, "no images found in a layout that is known; expected SPLIT/DOMAIN"),
-    ({"a.png": png()}, "no images found in a layout that is known"), ({"pictures/a.png": png()}, r"1 domain \(pictures\), expected two"),
-    ({"train/zebra/a.png": png(), "test/zebra/a.png": png()}, r"1 domain \(zebra\), expected two"),
-    ({f"train/{d}/a.png": png() for d in "xyz"}, r"3 domains \(x, y, z\), expected two"),
-    ({"trainA/a.png": b"no image", "trainB/a.png": png()}, "no readable image of domain A in train"),
-    ({"testA/a.png": png(), "testB/a.png": png()}, "no readable image of domain A in train"),
-    ({"trainA/a.png": png(), "trainB/a.png": png()}, "1 readable images of domain A in train; expected 3 or more"),
-    ({"train/zebra/a.txt": b"", "train/horse/a.png": png()}, r"1 domain \(horse\)")])
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ({}, "no images found in a layout that is known; expected SPLIT/DOMAIN"),
+        ({"a.png": png()}, "no images found in a layout that is known"),
+        ({"pictures/a.png": png()}, r"1 domain \(pictures\), expected two"),
+        (
+            {"train/zebra/a.png": png(), "test/zebra/a.png": png()},
+            r"1 domain \(zebra\), expected two",
+        ),
+        ({f"train/{d}/a.png": png() for d in "xyz"}, r"3 domains \(x, y, z\), expected two"),
+        (
+            {"trainA/a.png": b"no image", "trainB/a.png": png()},
+            "no readable image of domain A in train",
+        ),
+        ({"testA/a.png": png(), "testB/a.png": png()}, "no readable image of domain A in train"),
+        (
+            {"trainA/a.png": png(), "trainB/a.png": png()},
+            "1 readable images of domain A in train; expected 3 or more",
+        ),
+        ({"train/zebra/a.txt": b"", "train/horse/a.png": png()}, r"1 domain \(horse\)"),
+    ],
+)
 @pytest.mark.parametrize("kind", ["set", "set.zip"])
 def test_unusable_data_names_the_path_in_one_line(tmp_path, files, message, kind):
     (tmp_path / "set").mkdir()
@@ -160,14 +226,29 @@ def test_data_that_is_not_there_or_no_zip(tmp_path):
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(InputError, match="text.zip: neither a folder nor a zip"):
         load_domains(tmp_path / "text.zip")
-    with pytest.raises(InputError, match="domain_a 'lion': no such domain in .*; there are horse and zebra"):
+    with pytest.raises(
+        InputError, match="domain_a 'lion': no such domain in .*; there are horse and zebra"
+    ):
         load_domains(make(tmp_path / "set", LONG), 16, domain_a="lion")
 
 
-@pytest.mark.parametrize("values, message", [
-    ({"image_size": 0}, "image_size 0"), ({"image_size": "big"}, "image_size 'big'"), ({"image_size": (32, 48)}, "32x48: builtin faces are square, .*; set image_size to one number"),
-    ({"builtin_a": 0}, "builtin_a 0"), ({"builtin_eval": 2.5}, "builtin_eval 2.5"), ({"image_size": (1, 2, 3)}, "image_size"),
-    ({"seed": -1}, "seed -1"), ({"data": 5}, "data 5: expected"), ({"data": ""}, "data '': expected")])
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"image_size": 0}, "image_size 0"),
+        ({"image_size": "big"}, "image_size 'big'"),
+        (
+            {"image_size": (32, 48)},
+            "32x48: builtin faces are square, .*; set image_size to one number",
+        ),
+        ({"builtin_a": 0}, "builtin_a 0"),
+        ({"builtin_eval": 2.5}, "builtin_eval 2.5"),
+        ({"image_size": (1, 2, 3)}, "image_size"),
+        ({"seed": -1}, "seed -1"),
+        ({"data": 5}, "data 5: expected"),
+        ({"data": ""}, "data '': expected"),
+    ],
+)
 def test_unusable_numbers_are_named(values, message):
     with pytest.raises(InputError, match=message):
         load_domains(**({"data": "builtin"} | values))
@@ -175,7 +256,11 @@ def test_unusable_numbers_are_named(values, message):
 
 def test_bytes_of_zero_to_255_become_minus_one_to_one():
     assert to_float(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
-    assert to_float(torch.tensor([-1.0, 0.25, 1.0], dtype=torch.float64)).tolist() == [-1.0, 0.25, 1.0], "floats are there already"
+    assert to_float(torch.tensor([-1.0, 0.25, 1.0], dtype=torch.float64)).tolist() == [
+        -1.0,
+        0.25,
+        1.0,
+    ], "floats are there already"
 
 
 def levels(n):
@@ -189,7 +274,10 @@ def numbers(batch):
 
 def test_each_pass_shows_all_of_a_with_new_partners():
     batches = pair_batches(Pair(levels(8), levels(5)), 4, seed=0, device="cpu")
-    passes = [[numbers(x) for x in map(torch.cat, zip(*[next(batches) for _ in range(2)]))] for _ in range(3)]
+    passes = [
+        [numbers(x) for x in map(torch.cat, zip(*[next(batches) for _ in range(2)]))]
+        for _ in range(3)
+    ]
     assert all(sorted(a) == list(range(8)) and set(b) == set(range(5)) for a, b in passes)
     assert len({tuple(zip(*one)) for one in passes}) == 3
     again = pair_batches(Pair(levels(8), levels(5)), 4, seed=0, device="cpu")
@@ -203,7 +291,7 @@ def test_fewer_images_than_a_batch_are_used_again():
 
 @pytest.mark.parametrize("first", [1, 2, 5])
 def test_batches_go_on_where_they_stopped_and_parts_make_up_the_whole(first):
-    pair = Pair(levels(9), levels(5))       # two batches a pass: an image of A is left out of each
+    pair = Pair(levels(9), levels(5))  # two batches a pass: an image of A is left out of each
     whole = list(islice(pair_batches(pair, 4, 0, "cpu"), 8))
     parts = [islice(pair_batches(pair, 4, 0, "cpu", first, (i, 2)), 3) for i in (0, 1)]
     for expected, one, two in zip(whole[first:], *parts):
@@ -225,8 +313,14 @@ def test_fixed_batches_cover_the_larger_domain():
 def test_builtin_faces_are_drawn_from_records_and_repeat(faces):
     assert faces.domains == DOMAINS == ("anime", "selfie")
     assert [len(table) for table in faces.attributes["train"]] == [12, 14]
-    assert load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5).fingerprint == faces.fingerprint
-    assert load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5, seed=1).fingerprint != faces.fingerprint
+    assert (
+        load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5).fingerprint
+        == faces.fingerprint
+    )
+    assert (
+        load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5, seed=1).fingerprint
+        != faces.fingerprint
+    )
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -246,18 +340,32 @@ def test_faces_name_what_they_cannot_draw(values):
 
 
 def test_densities_of_a_measure_that_is_the_same_everywhere():
-    table = pd.DataFrame({"colourfulness": [0.0] * 4, "contrast": [0.1, 0.2, 0.2, 0.3], "domain": list("xxyy")})
+    table = pd.DataFrame(
+        {"colourfulness": [0.0] * 4, "contrast": [0.1, 0.2, 0.2, 0.3], "domain": list("xxyy")}
+    )
     figure = show_densities(table, ["colourfulness", "contrast"])
     assert [text.get_text() for text in figure.legends[0].texts] == ["x", "y"]
-    assert [len(panel.collections) for panel in figure.axes] == [0, 2, 0, 0] and not figure.axes[3].get_visible()
+    assert [len(panel.collections) for panel in figure.axes] == [0, 2, 0, 0] and not figure.axes[
+        3
+    ].get_visible()
 
 
 def test_fingerprint_follows_images_that_are_changed_in_memory(faces):
-    mirrored = faces._replace(train=Pair(*[torch.cat([side, side.flip(-1)]) for side in faces.train]))
-    copied = faces._replace(train=Pair(*[side.clone() for side in faces.train]), val=Pair(*[side.clone() for side in faces.val]))
+    mirrored = faces._replace(
+        train=Pair(*[torch.cat([side, side.flip(-1)]) for side in faces.train])
+    )
+    copied = faces._replace(
+        train=Pair(*[side.clone() for side in faces.train]),
+        val=Pair(*[side.clone() for side in faces.val]),
+    )
     assert not faces.changed and faces.settled() is faces
-    assert copied.changed and copied.fingerprint == faces.fingerprint, "the same images, so the same runs"
-    assert mirrored.fingerprint not in (faces.fingerprint, "") and mirrored.fingerprint == mirrored.settled().fingerprint
+    assert copied.changed and copied.fingerprint == faces.fingerprint, (
+        "the same images, so the same runs"
+    )
+    assert (
+        mirrored.fingerprint not in (faces.fingerprint, "")
+        and mirrored.fingerprint == mirrored.settled().fingerprint
+    )
     own = load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
     assert own.fingerprint == faces.fingerprint
     own.test.b[4, 2, 31, 31] += 1
@@ -268,24 +376,50 @@ def test_fingerprint_follows_images_that_are_changed_in_memory(faces):
     assert settled.changed and own.fingerprint == settled.fingerprint == faces.fingerprint
 
 
-def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that_read_them_again(faces, tiny, tmp_path):
+def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that_read_them_again(
+    faces, tiny, tmp_path
+):
     changed = faces._replace(train=Pair(*[side.flip(-1) for side in faces.train]))
     cfg = tiny(batch_size=4)
     claim_run_folder(tmp_path, cfg, faces.fingerprint)
     with pytest.raises(InputError, match="other images .data_fingerprint"):
         loop.fit(cfg, changed, tmp_path)
-    with pytest.raises(InputError, match="each process reads the data itself, and does not see what was changed in memory"):
+    with pytest.raises(
+        InputError,
+        match="each process reads the data itself, and does not see what was changed in memory",
+    ):
         loop.fit(cfg, changed, tmp_path, Execution(processes=2))
-    with pytest.raises(InputError, match="each worker reads the data itself, and does not see what was changed in memory"):
+    with pytest.raises(
+        InputError,
+        match="each worker reads the data itself, and does not see what was changed in memory",
+    ):
         train_grid([cfg], changed, tmp_path, scheduler="local")
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda faces: {"train": Pair(*map(to_float, faces.train))}, "train.a of torch.float32: expected uint8 in 0 to 255; judge.to_bytes makes it"),
-    (lambda faces: {"val": Pair(faces.val.a, faces.val.b[0])}, r"val.b of shape \(3, 32, 32\): expected \(N, 3, H, W\)"),
-    (lambda faces: {"train": Pair(faces.train.a[:6], faces.train.b)}, "train.a: 6 images and 12 rows of attributes; change both"),
-    (lambda faces: {"test": Pair(faces.test.a[:4], faces.test.b), "attributes": None}, "test.a: 4 images, and 5 counterparts of them are known")])
-def test_data_made_by_hand_that_cannot_be_trained_on_is_named_before_it_is(faces, tiny, tmp_path, change, message):
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda faces: {"train": Pair(*map(to_float, faces.train))},
+            "train.a of torch.float32: expected uint8 in 0 to 255; judge.to_bytes makes it",
+        ),
+        (
+            lambda faces: {"val": Pair(faces.val.a, faces.val.b[0])},
+            r"val.b of shape \(3, 32, 32\): expected \(N, 3, H, W\)",
+        ),
+        (
+            lambda faces: {"train": Pair(faces.train.a[:6], faces.train.b)},
+            "train.a: 6 images and 12 rows of attributes; change both",
+        ),
+        (
+            lambda faces: {"test": Pair(faces.test.a[:4], faces.test.b), "attributes": None},
+            "test.a: 4 images, and 5 counterparts of them are known",
+        ),
+    ],
+)
+def test_data_made_by_hand_that_cannot_be_trained_on_is_named_before_it_is(
+    faces, tiny, tmp_path, change, message
+):
     made = faces._replace(**change(faces))
     for use in (lambda: loop.fit(tiny(), made, tmp_path / "run"), lambda: Judge(made)):
         with pytest.raises(InputError, match=message):

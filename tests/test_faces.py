@@ -1,4 +1,5 @@
-"""The built-in faces: true records, two painters that keep what is shared, the same bytes anywhere, and their export."""
+"""The built-in faces: true records, two painters that keep what is shared, the same bytes
+anywhere, and their export."""
 
 import ast
 import hashlib
@@ -26,15 +27,36 @@ from ganlib.faces import (
 )
 from ganlib.faces.__main__ import main
 
-CHECKSUMS = {("anime", 64, 12): "86c0e1ef4d1305d1", ("selfie", 64, 12): "85471f887148d7b4",
-             ("anime", 128, 3): "22a7355364d77441", ("selfie", 128, 3): "8810664c24b558ce",
-             ("anime", 256, 2): "e1e7ff1e4229c946", ("selfie", 256, 2): "2cc53f7fffbc69a8"}
-NAMES = {"fringe": ("none", "bangs"), "hair_hue": ("pink", "green"), "highlight": ("band", "none"),
-         "eye_hue": ("blue", "red"), "backdrop": ("white", "deep"), "iris": ("brown", "blue"),
-         "background": ("shelf", "outdoor")}    # two values of each attribute that is a name
-ENDS = {"x": (0.45, 0.55), "y": (0.42, 0.52), "scale": (0.8, 1.0), "turn": (-0.3, 0.3), "tilt": (-0.2, 0.2),
-        "nod": (-0.15, 0.15), "face_width": (0.94, 1.06), "part": (-0.4, 0.4), "cloth_hue": (0.0, 0.5), "ribbon_hue": (0.0, 0.5),
-        "backdrop_hue": (0.0, 0.5)}
+CHECKSUMS = {
+    ("anime", 64, 12): "86c0e1ef4d1305d1",
+    ("selfie", 64, 12): "85471f887148d7b4",
+    ("anime", 128, 3): "22a7355364d77441",
+    ("selfie", 128, 3): "8810664c24b558ce",
+    ("anime", 256, 2): "e1e7ff1e4229c946",
+    ("selfie", 256, 2): "2cc53f7fffbc69a8",
+}
+NAMES = {
+    "fringe": ("none", "bangs"),
+    "hair_hue": ("pink", "green"),
+    "highlight": ("band", "none"),
+    "eye_hue": ("blue", "red"),
+    "backdrop": ("white", "deep"),
+    "iris": ("brown", "blue"),
+    "background": ("shelf", "outdoor"),
+}  # two values of each attribute that is a name
+ENDS = {
+    "x": (0.45, 0.55),
+    "y": (0.42, 0.52),
+    "scale": (0.8, 1.0),
+    "turn": (-0.3, 0.3),
+    "tilt": (-0.2, 0.2),
+    "nod": (-0.15, 0.15),
+    "face_width": (0.94, 1.06),
+    "part": (-0.4, 0.4),
+    "cloth_hue": (0.0, 0.5),
+    "ribbon_hue": (0.0, 0.5),
+    "backdrop_hue": (0.0, 0.5),
+}
 
 
 def checksum(domain, size, n):
@@ -43,16 +65,42 @@ def checksum(domain, size, n):
 
 def record(**values):
     """A face on which every attribute can be seen."""
-    return sample_face("selfie", np.random.default_rng(2)) | {
-        "glasses": True, "collar": True, "eye_open": 0.8, "mouth_open": 0.4, "turn": 0.0, "tilt": 0.0, "nod": 0.0,
-        "fringe": "side", "part": 0.1, "hair_length": 0.35, "hair_shade": 0.5, "scale": 0.85, "skin_tone": 0.2,
-        "ribbon": True, "backdrop": "deep", "highlight": "band", "age": 0.8, "gloss": 0.5, "background": "blobs", "cloth_shade": 0.8} | values
+    return (
+        sample_face("selfie", np.random.default_rng(2))
+        | {
+            "glasses": True,
+            "collar": True,
+            "eye_open": 0.8,
+            "mouth_open": 0.4,
+            "turn": 0.0,
+            "tilt": 0.0,
+            "nod": 0.0,
+            "fringe": "side",
+            "part": 0.1,
+            "hair_length": 0.35,
+            "hair_shade": 0.5,
+            "scale": 0.85,
+            "skin_tone": 0.2,
+            "ribbon": True,
+            "backdrop": "deep",
+            "highlight": "band",
+            "age": 0.8,
+            "gloss": 0.5,
+            "background": "blobs",
+            "cloth_shade": 0.8,
+        }
+        | values
+    )
 
 
 def ends(name):
     """Two values of an attribute, low and high."""
     low = record()[name]
-    return NAMES.get(name) or ENDS.get(name) or ((False, True) if isinstance(low, bool) else (0.0, 1.0))
+    return (
+        NAMES.get(name)
+        or ENDS.get(name)
+        or ((False, True) if isinstance(low, bool) else (0.0, 1.0))
+    )
 
 
 def draw(face, domain):
@@ -60,7 +108,8 @@ def draw(face, domain):
 
 
 def changed(name, domain):
-    """How many of the 64 x 64 pixels change by 10 or more of 255 when an attribute goes from low to high."""
+    """How many of the 64 x 64 pixels change by 10 or more of 255 when an attribute goes from low
+    to high."""
     low, high = [draw(record(**{name: value}), domain) for value in ends(name)]
     return (abs(low - high).max(-1) >= 10).sum()
 
@@ -70,11 +119,15 @@ def test_shared_attributes_are_seen_in_both_domains(domain):
     assert {name: changed(name, domain) for name in SHARED if changed(name, domain) < 12} == {}
 
 
-@pytest.mark.parametrize("domain, own, others", [("anime", ANIME_ONLY, SELFIE_ONLY), ("selfie", SELFIE_ONLY, ANIME_ONLY)])
+@pytest.mark.parametrize(
+    "domain, own, others", [("anime", ANIME_ONLY, SELFIE_ONLY), ("selfie", SELFIE_ONLY, ANIME_ONLY)]
+)
 def test_private_attributes_are_seen_in_their_own_domain_alone(domain, own, others):
     assert {name for name in own if changed(name, domain) < 12} == set()
     face = draw(record(), domain)
-    assert {name for name in others if (draw(record(**{name: ends(name)[1]}), domain) != face).any()} == set()
+    assert {
+        name for name in others if (draw(record(**{name: ends(name)[1]}), domain) != face).any()
+    } == set()
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -86,8 +139,14 @@ def test_record_holds_every_attribute(domain):
 
 
 def test_domains_differ_in_what_they_share():
-    anime, selfie = [pd.DataFrame([sample_face(domain, np.random.default_rng(i)) for i in range(300)]) for domain in DOMAINS]
-    for more, less, names in ((selfie, anime, ["glasses", "skin_tone"]), (anime, selfie, ["hair_length", "eye_open"])):
+    anime, selfie = [
+        pd.DataFrame([sample_face(domain, np.random.default_rng(i)) for i in range(300)])
+        for domain in DOMAINS
+    ]
+    for more, less, names in (
+        (selfie, anime, ["glasses", "skin_tone"]),
+        (anime, selfie, ["hair_length", "eye_open"]),
+    ):
         assert (more[names].mean() > 1.3 * less[names].mean()).all()
     assert selfie.turn.std() > 1.2 * anime.turn.std() and anime.tilt.std() > 1.2 * selfie.tilt.std()
 
@@ -101,20 +160,53 @@ def test_same_bytes_without_the_processor_s_extras():
     found = np.show_config("dicts")["SIMD Extensions"].get("found", [])
     if not found:
         pytest.skip("numpy found no processor features beyond its baseline here")
-    code = "import sys; sys.path.insert(0, 'tests'); from test_faces import *; print(*(checksum(*key) for key in CHECKSUMS))"
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1],
-                         env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(found)})
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_faces import *; print(*(checksum(*key) "
+        "for key in CHECKSUMS))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(found)},
+    )
     assert run.stdout.split() == list(CHECKSUMS.values()), run.stderr
 
 
 def test_nothing_that_differs_between_machines_is_used():
-    """No matrix product and no numpy function whose last bits depend on the library or processor below it."""
-    banned = {"dot", "matmul", "einsum", "linalg", "sin", "cos", "tan", "arctan2", "exp", "log", "power", "mean", "hypot",
-              "normal", "standard_normal", "beta", "gamma", "choice", "shuffle"}
+    """No matrix product and no numpy function whose last bits depend on the library or processor
+    below it."""
+    banned = {
+        "dot",
+        "matmul",
+        "einsum",
+        "linalg",
+        "sin",
+        "cos",
+        "tan",
+        "arctan2",
+        "exp",
+        "log",
+        "power",
+        "mean",
+        "hypot",
+        "normal",
+        "standard_normal",
+        "beta",
+        "gamma",
+        "choice",
+        "shuffle",
+    }
     for path in Path(faces.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            assert not (isinstance(node, ast.BinOp) and isinstance(node.op, (ast.MatMult, ast.Pow))), path.name
-            assert not (isinstance(node, ast.Attribute) and node.attr in banned), (path.name, node.attr)
+            assert not (
+                isinstance(node, ast.BinOp) and isinstance(node.op, (ast.MatMult, ast.Pow))
+            ), path.name
+            assert not (isinstance(node, ast.Attribute) and node.attr in banned), (
+                path.name,
+                node.attr,
+            )
 
 
 def test_counterparts_are_the_same_people_in_the_other_domain():
@@ -142,10 +234,25 @@ def test_tick_is_called_after_every_face():
 
 
 def test_export_is_whole_and_refuses_what_is_there(tmp_path, capsys):
-    arguments = [str(tmp_path / "set"), "--size", "16", "--train-a", "3", "--train-b", "2", "--eval", "2", "--seed", "4"]
+    arguments = [
+        str(tmp_path / "set"),
+        "--size",
+        "16",
+        "--train-a",
+        "3",
+        "--train-b",
+        "2",
+        "--eval",
+        "2",
+        "--seed",
+        "4",
+    ]
     assert main(arguments) == 0 and "13 faces" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "set/attributes.csv", keep_default_na=False)
-    assert list(table.columns) == ["split", "domain", "file", *SHARED, *ANIME_ONLY, *SELFIE_ONLY] and len(table) == 13
+    assert (
+        list(table.columns) == ["split", "domain", "file", *SHARED, *ANIME_ONLY, *SELFIE_ONLY]
+        and len(table) == 13
+    )
     images = [np.asarray(Image.open(tmp_path / f"set/train/anime/{i:05d}.png")) for i in range(3)]
     assert (np.stack(images) == draw_faces("anime", 3, 16, seed=4)[0]).all()
     image = np.asarray(Image.open(tmp_path / "set/counterparts/test/selfie/00001.png"))
@@ -157,7 +264,10 @@ def test_export_is_whole_and_refuses_what_is_there(tmp_path, capsys):
 def test_export_refuses_the_folder_one_is_in_and_a_negative_seed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["."]) == 2 and "the folder that you are in" in capsys.readouterr().err
-    assert main(["/dev/null/set"]) == 2 and "cannot be written (Not a directory); name another folder" in capsys.readouterr().err
+    assert (
+        main(["/dev/null/set"]) == 2
+        and "cannot be written (Not a directory); name another folder" in capsys.readouterr().err
+    )
     with pytest.raises(InputError, match="seed: got -1"):
         draw_faces("anime", 1, 16, seed=-1)
 

@@ -1,4 +1,5 @@
-"""Runs that are killed, stopped, starved and given damaged files: small pieces of the campaign in faults.py, and what it does not have."""
+"""Runs that are killed, stopped, starved and given damaged files: small pieces of the campaign
+in faults.py, and what it does not have."""
 
 import errno
 import math
@@ -27,7 +28,9 @@ from ganlib.runs import folder as runs_folder
 from ganlib.runs.signals import Stop
 from ganlib.system import files as system_files
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,7 +59,10 @@ def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
 
 @pytest.mark.slow
 def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
-    assert faults.full_disk(faces, work, faults.ROOM[:3], steps=16)[1] == "full while writing checkpoint, config.json, metrics.jsonl.part"
+    assert (
+        faults.full_disk(faces, work, faults.ROOM[:3], steps=16)[1]
+        == "full while writing checkpoint, config.json, metrics.jsonl.part"
+    )
 
 
 @pytest.mark.slow
@@ -82,7 +88,13 @@ def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
 @pytest.mark.slow
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"of this run no checkpoint is left that is whole and has its log; .* delete .*checkpoint-\*.pt to train from the start"):
+    with pytest.raises(
+        InputError,
+        match=(
+            r"of this run no checkpoint is left that is whole and has its log; .* delete "
+            r".*checkpoint-\*.pt to train from the start"
+        ),
+    ):
         loop.fit(tiny(), faces, tmp_path, Execution(resume=True))
     assert loop.fit(tiny(), faces, tmp_path, Execution(resume=False)).metrics["resumed_at"] == []
 
@@ -94,11 +106,24 @@ def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, 
     (found,) = [p for p in runs_folder.find_checkpoints(tmp_path / "one") if "3" in p.name]
     for path in (found, found.with_name(runs_folder.LOG)):
         (tmp_path / "other" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(InputError, match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)"):
+    with pytest.raises(
+        InputError,
+        match=r"checkpoint-000000003.pt holds another config \(lr_g 0.0002 there, 0.001 now\)",
+    ):
         loop.fit(tiny(lr_g=1e-3), faces, tmp_path / "other", Execution(resume=True))
     (tmp_path / "other/config.json").unlink()
-    with pytest.raises(InputError, match="checkpoint-000000003.pt holds another config .other images .data_fingerprint"):
-        loop.fit(tiny(), faces._replace(stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None), tmp_path / "other", Execution(resume=True))
+    with pytest.raises(
+        InputError,
+        match="checkpoint-000000003.pt holds another config .other images .data_fingerprint",
+    ):
+        loop.fit(
+            tiny(),
+            faces._replace(
+                stamp=faces.stamp._replace(fingerprint="0" * 64), attributes=None, drawn=None
+            ),
+            tmp_path / "other",
+            Execution(resume=True),
+        )
 
 
 def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
@@ -121,7 +146,10 @@ def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path
     cfg = tiny(steps=9, epoch_steps=4)
     whole = loop.fit(cfg, faces, tmp_path / "whole")
     stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
-    assert "stopped after step 5 of 9; started again, it goes on from its last checkpoint" in capsys.readouterr().out
+    assert (
+        "stopped after step 5 of 9; started again, it goes on from its last checkpoint"
+        in capsys.readouterr().out
+    )
     stop_after(1, cfg, faces, tmp_path / "run", resume=True)
     assert len(runs_folder.find_checkpoints(tmp_path / "run")) == 2
     again = loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
@@ -152,14 +180,18 @@ def test_stop_does_not_hide_an_error_and_leaves_other_threads_alone():
 
 @pytest.mark.slow
 def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
-    """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes the run."""
+    """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes
+    the run."""
     (work / "cell.py").write_text(f"""
 from pathlib import Path
 from ganlib.loop import fit
 import faults
 folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), faults.load_faces()
 """)
-    manager, client = start_new_kernel(extra_arguments=["--log-level=40"], env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"})
+    manager, client = start_new_kernel(
+        extra_arguments=["--log-level=40"],
+        env=os.environ | {"PYTHONPATH": os.path.dirname(__file__), "OMP_NUM_THREADS": "1"},
+    )
     try:
         assert execute(client, (work / "cell.py").read_text())[0] == "ok"
         cell = client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
@@ -167,7 +199,9 @@ folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), fault
         manager.interrupt_kernel()
         status, said = answer(client, cell)
         assert status == "error" and "KeyboardInterrupt" in said and "stopped after step" in said
-        status, said = execute(client, "run = fit(cfg, faces, folder, resume=True)\nprint(run.metrics['resumed_at'])")
+        status, said = execute(
+            client, "run = fit(cfg, faces, folder, resume=True)\nprint(run.metrics['resumed_at'])"
+        )
         assert status == "ok" and "going on from step" in said
     finally:
         client.stop_channels()
@@ -181,7 +215,8 @@ def execute(client, code):
 
 
 def answer(client, cell):
-    """See execute; of the cell with this number. What is of another one (questions of the client as it starts) is passed over."""
+    """See execute; of the cell with this number. What is of another one (questions of the client
+    as it starts) is passed over."""
     said, state = "", ""
     while state != "idle":
         message = next_of(client.get_iopub_msg, cell, said)
@@ -201,10 +236,21 @@ def next_of(get, cell, said):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("term, poison", [
-    ("g inf, cycle inf, grad_g", lambda g: {"cycle": g["cycle"] * math.inf, "g": g["g"] * math.inf}), ("g nan, grad_g nan", lambda g: {"g": g["g"] * math.nan}),
-    ("grad_g", lambda g: {"g": g["g"] + (g["g_adv"] - g["g_adv"].detach()).abs().sqrt()})])      # its slope at 0 is infinite, its value not
-def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(faces, tiny, tmp_path, monkeypatch, term, poison):
+@pytest.mark.parametrize(
+    "term, poison",
+    [
+        (
+            "g inf, cycle inf, grad_g",
+            lambda g: {"cycle": g["cycle"] * math.inf, "g": g["g"] * math.inf},
+        ),
+        ("g nan, grad_g nan", lambda g: {"g": g["g"] * math.nan}),
+        # Its slope at 0 is infinite, its value not
+        ("grad_g", lambda g: {"g": g["g"] + (g["g_adv"] - g["g_adv"].detach()).abs().sqrt()}),
+    ],
+)
+def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
+    faces, tiny, tmp_path, monkeypatch, term, poison
+):
     cfg, calls, before = tiny(steps=20, epoch_steps=50), [], []
 
     def poisoned(nets, *args):
@@ -215,15 +261,23 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
         return (g | poison(g) if len(calls) == 4 else g), fake_a, fake_b
 
     monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
-    with pytest.raises(errors.NotFinite, match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt") as caught:
+    with pytest.raises(
+        errors.NotFinite,
+        match=rf"step 4: not finite in train: {term}.*; likely causes: .*failed-step-000000004.pt",
+    ) as caught:
         loop.fit(cfg, faces, tmp_path, Execution(checkpoint_seconds=0))
     assert "\n" not in str(caught.value) and "the state before that step" in str(caught.value)
     state = runs_checkpoint.read_state(tmp_path / "failed-step-000000004.pt")
     real_a, real_b = list(zip(range(4), pair_batches(faces.train, 2, 0, "cpu")))[3][1]
     assert torch.equal(state["real_a"], real_a) and torch.equal(state["real_b"], real_b)
     old, kept = iter(before), state["weights"]["g_ab"]
-    assert all(torch.equal(value, next(old)) for value in kept.values()), "the weights are those before the step"
-    assert [p.name for p in runs_folder.find_checkpoints(tmp_path)] == ["checkpoint-000000003.pt", "checkpoint-000000002.pt"]
+    assert all(torch.equal(value, next(old)) for value in kept.values()), (
+        "the weights are those before the step"
+    )
+    assert [p.name for p in runs_folder.find_checkpoints(tmp_path)] == [
+        "checkpoint-000000003.pt",
+        "checkpoint-000000002.pt",
+    ]
     monkeypatch.undo()
     run = loop.fit(cfg, faces, tmp_path, Execution(resume=True))
     assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
@@ -234,6 +288,7 @@ def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, mo
     def spoil(ema, net, decay, update=models_ema.update_ema):
         update(ema, net, decay)
         next(ema.parameters()).data.view(-1)[0] = math.inf
+
     monkeypatch.setattr("ganlib.loop.update_ema", spoil)
     with pytest.raises(FloatingPointError, match="step 1: a weight of ema_ab is not finite"):
         loop.fit(tiny(), faces, tmp_path)
@@ -242,20 +297,35 @@ def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, mo
 
 def test_lock_holds_against_this_process_too_and_goes_with_its_block(tmp_path):
     with system_files.locked(tmp_path / ".lock", "run folder x"):
-        with pytest.raises(InputError, match=rf"run folder x: in use by process {os.getpid()} on .*, since .*; wait until that has ended"):
+        with pytest.raises(
+            InputError,
+            match=(
+                rf"run folder x: in use by process {os.getpid()} on .*, since .*; wait until that "
+                r"has ended"
+            ),
+        ):
             with system_files.locked(tmp_path / ".lock", "run folder x"):
                 pass
     assert not list(tmp_path.iterdir())
-    (tmp_path / ".lock").write_text("process 1 on elsewhere")      # of one that was killed
+    (tmp_path / ".lock").write_text("process 1 on elsewhere")  # of one that was killed
     with system_files.locked(tmp_path / ".lock", "run folder x"):
         assert str(os.getpid()) in (tmp_path / ".lock").read_text()
 
 
 @pytest.mark.parametrize("broken", ["flock", "samestat"])
-def test_file_system_without_locks_is_told_and_holds_nobody_up(tmp_path, monkeypatch, capsys, broken):
+def test_file_system_without_locks_is_told_and_holds_nobody_up(
+    tmp_path, monkeypatch, capsys, broken
+):
     def no_locks(*args):
         raise OSError(errno.ENOLCK, "No locks available")
-    monkeypatch.setattr(*((system_files.fcntl, "flock", no_locks) if broken == "flock" else (system_files.os.path, "samestat", lambda *_: False)))
+
+    monkeypatch.setattr(
+        *(
+            (system_files.fcntl, "flock", no_locks)
+            if broken == "flock"
+            else (system_files.os.path, "samestat", lambda *_: False)
+        )
+    )
     with system_files.locked(tmp_path / ".lock", "run folder x"):
         pass
     assert capsys.readouterr().out.startswith(f"warning: {tmp_path}/.lock: no lock is to be had")
@@ -264,12 +334,12 @@ def test_file_system_without_locks_is_told_and_holds_nobody_up(tmp_path, monkeyp
 @pytest.mark.slow
 def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
     whole = loop.fit(tiny(), faces, tmp_path / "whole")
-    backwards = iter(range(10**9, 0, -10**5))
+    backwards = iter(range(10**9, 0, -(10**5)))
     monkeypatch.setattr(time, "time", lambda: float(next(backwards)))
     monkeypatch.setattr(time, "time_ns", lambda: next(backwards) * 10**9)
     stop_after(3, tiny(), faces, tmp_path / "run", checkpoint_seconds=0)
     for i, path in enumerate(runs_folder.find_checkpoints(tmp_path / "run")):
-        os.utime(path, (i, i))      # the newest has the oldest time
+        os.utime(path, (i, i))  # the newest has the oldest time
     run = loop.fit(tiny(), faces, tmp_path / "run", Execution(resume=True))
     assert run.metrics["resumed_at"] == [3] and run.metrics["train_seconds"] >= 0
     faults.assert_same(run.folder, faults.content(whole.folder))
@@ -277,22 +347,61 @@ def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypat
 
 def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file/run.*: cannot be written .Not a directory.; choose another folder .*, or set GANLIB_HOME"):
+    with pytest.raises(
+        InputError,
+        match=(
+            "file/run.*: cannot be written .Not a directory.; choose another folder .*, or set "
+            "GANLIB_HOME"
+        ),
+    ):
         loop.fit(tiny(), faces, tmp_path / "file" / "run")
 
 
 @pytest.mark.slow
 def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     """In a mount of its own, where the tree cannot be written."""
-    read_only = f"mount --bind '{system_files.ROOT}' '{system_files.ROOT}' && mount -o remount,ro,bind '{system_files.ROOT}' && "
-    if not shutil.which("unshare") or subprocess.run(["unshare", "-m", "sh", "-c", read_only + "true"], capture_output=True).returncode:
-        pytest.skip("mounts a folder read-only, for which one has to be root, outside of most containers")
-    (work / "run.yaml").write_text("train: {image_size: 32, ngf: 2, ndf: 2, steps: 2, batch_size: 2}\ndata: {builtin_a: 12, builtin_b: 14, builtin_eval: 5}")
-    command, env = ["unshare", "-m", "sh", "-c", read_only + 'exec "$@"', "sh", sys.executable, "-m", "ganlib.train", str(work / "run.yaml")], os.environ | {"GANLIB_HOME": ""}
+    read_only = (
+        f"mount --bind '{system_files.ROOT}' '{system_files.ROOT}' && mount -o remount,ro,bind "
+        f"'{system_files.ROOT}' && "
+    )
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(
+            ["unshare", "-m", "sh", "-c", read_only + "true"], capture_output=True
+        ).returncode
+    ):
+        pytest.skip(
+            "mounts a folder read-only, for which one has to be root, outside of most containers"
+        )
+    (work / "run.yaml").write_text(
+        "train: {image_size: 32, ngf: 2, ndf: 2, steps: 2, batch_size: 2}\ndata: {builtin_a: 12, "
+        "builtin_b: 14, builtin_eval: 5}"
+    )
+    command, env = (
+        [
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            read_only + 'exec "$@"',
+            "sh",
+            sys.executable,
+            "-m",
+            "ganlib.train",
+            str(work / "run.yaml"),
+        ],
+        os.environ | {"GANLIB_HOME": ""},
+    )
     refused = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "cannot be written" in refused.stderr, refused.stderr
+    assert (
+        refused.returncode == 2
+        and refused.stderr.count("\n") == 1
+        and "cannot be written" in refused.stderr
+    ), refused.stderr
     shutil.copytree(system_files.CACHE, work / "home/cache")  # with the probe of these faces
-    done = subprocess.run(command, env=env | {"GANLIB_HOME": str(work / "home")}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, env=env | {"GANLIB_HOME": str(work / "home")}, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert list((work / "home/runs").glob("*/metrics.json"))
 
@@ -311,7 +420,12 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
         calls.append(1)
         d = losses.discriminator_losses(nets, *args)
         if len(calls) == 4:
-            before.update({name: [p.detach().clone() for p in net.parameters()] for name, net in nets._asdict().items()})
+            before.update(
+                {
+                    name: [p.detach().clone() for p in net.parameters()]
+                    for name, net in nets._asdict().items()
+                }
+            )
             d = d | {"d_a": d["d_a"] * math.nan}
         return d
 
@@ -320,17 +434,28 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
         loop.fit(cfg, faces, tmp_path)
     weights = runs_checkpoint.read_state(tmp_path / "failed-step-000000004.pt")["weights"]
     for name, old in before.items():
-        assert all(torch.equal(a, b) for a, b in zip(weights[name].values(), old, strict=True)), f"{name} has taken the step"
+        assert all(torch.equal(a, b) for a, b in zip(weights[name].values(), old, strict=True)), (
+            f"{name} has taken the step"
+        )
 
 
 @pytest.mark.slow
-def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(faces, tiny, tmp_path, monkeypatch):
+def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(
+    faces, tiny, tmp_path, monkeypatch
+):
     figures = dict.fromkeys(LOSSES, 0.5) | {"kid_a": math.nan, "kid_b": math.nan}
     monkeypatch.setattr("ganlib.loop.validate", lambda *args: (figures, None))
     run = loop.fit(tiny(epoch_steps=3), faces, tmp_path / "run")
-    assert run.metrics["best_step"] == 6 and "kid_a" not in run.history and "NaN" not in (run.folder / "metrics.jsonl").read_text()
+    assert (
+        run.metrics["best_step"] == 6
+        and "kid_a" not in run.history
+        and "NaN" not in (run.folder / "metrics.jsonl").read_text()
+    )
     figures |= {"cycle": math.inf}
-    with pytest.raises(errors.NotFinite, match="step 3: not finite in val: cycle inf.* the state after that step are in"):
+    with pytest.raises(
+        errors.NotFinite,
+        match="step 3: not finite in val: cycle inf.* the state after that step are in",
+    ):
         loop.fit(tiny(epoch_steps=3), faces, tmp_path / "broken")
     state = runs_checkpoint.read_state(tmp_path / "broken/failed-step-000000003.pt")
     assert torch.equal(state["real_a"], faces.val.a.float() / 127.5 - 1)
@@ -342,13 +467,21 @@ def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch)
         return g | {"g": g["g"] * math.nan}, fake_a, fake_b
 
     monkeypatch.setattr("ganlib.loop.generator_losses", poisoned)
-    monkeypatch.setattr("ganlib.runs.checkpoint.write_atomic", lambda path, *content: system_files.raise_unwritable(OSError(errno.ENOSPC, "full"), path))
-    with pytest.raises(errors.NotFinite, match="step 1: not finite in train: g nan.*could not be kept .*no space left"):
+    monkeypatch.setattr(
+        "ganlib.runs.checkpoint.write_atomic",
+        lambda path, *content: system_files.raise_unwritable(OSError(errno.ENOSPC, "full"), path),
+    )
+    with pytest.raises(
+        errors.NotFinite,
+        match="step 1: not finite in train: g nan.*could not be kept .*no space left",
+    ):
         loop.fit(tiny(), faces, tmp_path)
 
 
 @pytest.mark.slow
-def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny, tmp_path, monkeypatch, capsys):
+def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(
+    faces, tiny, tmp_path, monkeypatch, capsys
+):
     cfg = tiny(steps=4)
     whole = loop.fit(cfg, faces, tmp_path / "whole")
     stop_after(4, cfg, faces, tmp_path / "run", checkpoint_seconds=3600)
@@ -356,14 +489,20 @@ def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(faces, tiny,
 
     def pressed(*args):
         raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("ganlib.loop.score_run", pressed)
         loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     assert "scores" not in (tmp_path / "run/metrics.json").read_text()
-    assert runs_checkpoint.describe_checkpoint(tmp_path / "run") == "it is trained to its end; started again, it is only scored"
-    (tmp_path / "run/checkpoint-000000001.pt").write_bytes(b"left by one that was killed as it finished")
+    assert (
+        runs_checkpoint.describe_checkpoint(tmp_path / "run")
+        == "it is trained to its end; started again, it is only scored"
+    )
+    (tmp_path / "run/checkpoint-000000001.pt").write_bytes(
+        b"left by one that was killed as it finished"
+    )
     os.utime(tmp_path / "run/checkpoint-000000001.pt", (1, 1))
-    monkeypatch.setattr("ganlib.loop.train_step", None)      # not one step is taken again
+    monkeypatch.setattr("ganlib.loop.train_step", None)  # not one step is taken again
     loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))
 
@@ -394,7 +533,10 @@ def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsy
     stop_after(5, cfg, faces, tmp_path / "run", checkpoint_seconds=0)
     log = tmp_path / "run" / runs_folder.LOG
     log.write_bytes(log.read_bytes()[:-3])
-    (tmp_path / "run/config.json").write_text("")       # the checkpoints have it too
+    (tmp_path / "run/config.json").write_text("")  # the checkpoints have it too
     loop.fit(cfg, faces, tmp_path / "run", Execution(resume=True))
-    assert "its log metrics.jsonl.part is shorter than it was, or another one; the one before it is tried\ngoing on from step 4 of 8" in capsys.readouterr().out
+    assert (
+        "its log metrics.jsonl.part is shorter than it was, or another one; the one before it is "
+        "tried\ngoing on from step 4 of 8" in capsys.readouterr().out
+    )
     faults.assert_same(tmp_path / "run", faults.content(whole.folder))

@@ -1,4 +1,5 @@
-"""Files that are no image for this project, though somebody meant them as one: named, counted, and stopped at."""
+"""Files that are no image for this project, though somebody meant them as one: named, counted,
+and stopped at."""
 
 import io
 import os
@@ -157,13 +158,16 @@ def test_formats_that_are_not_read_stop_a_run_and_are_told(sound, no_plugin, cap
     )
     assert doctor_command.main([str(sound), "--no-cost", "--image-size", "32"]) == 1
     assert (
-        "ERROR    file_format: HEIC files, which are not read: 9\n         to do: pip install pillow-heif"
-        in capsys.readouterr().out
+        "ERROR    file_format: HEIC files, which are not read: 9\n         to do: pip install "
+        "pillow-heif" in capsys.readouterr().out
     )
     (sound / "trainB/a.jxl").write_bytes(b"\xff\x0a")
     with pytest.raises(
         InputError,
-        match=r"10 of 50 images cannot be read, more than 1 % \(9 HEIC, 1 JPEG XL\); the first: trainB/IMG_0.HEIC",
+        match=(
+            r"10 of 50 images cannot be read, more than 1 % \(9 HEIC, 1 JPEG XL\); the first: "
+            r"trainB/IMG_0.HEIC"
+        ),
     ):
         load_domains(sound, 32)
     with zipfile.ZipFile(sound.parent / "set.zip", "w") as archive:
@@ -184,7 +188,10 @@ def test_domain_of_nothing_else_says_what_it_holds(tmp_path, no_plugin, name):
     for strict in (True, False):
         with pytest.raises(
             InputError,
-            match="no image of domain B can be read; it holds 3 HEIC files, which are not read: pip install",
+            match=(
+                "no image of domain B can be read; it holds 3 HEIC files, which are not read: pip "
+                "install"
+            ),
         ) as caught:
             load_domains(tmp_path, 32, strict=strict)
         assert "\n" not in str(caught.value)
@@ -208,7 +215,8 @@ def test_a_file_of_data_for_each_image_stops_no_run_but_is_told(sound):
         (sound / f"trainA/IMG_E{i}.AAE").write_bytes(b"<?xml")
     data = load_domains(sound, 32)
     assert {
-        f"20 {kind} files not read: {data_formats.fix_of(kind)}" for kind in ("MATLAB", "Apple edits")
+        f"20 {kind} files not read: {data_formats.fix_of(kind)}"
+        for kind in ("MATLAB", "Apple edits")
     } < set(data.notes)
     found = [f for f in check_files(data) if f.check == "file_format"]
     assert [(f.level, len(f.files)) for f in found] == [("warning", 20)] * 2

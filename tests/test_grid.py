@@ -1,4 +1,5 @@
-"""Many runs through Dask: the same runs as one after another, with a worker that dies and a run that fails."""
+"""Many runs through Dask: the same runs as one after another, with a worker that dies and a run
+that fails."""
 
 import os
 import signal
@@ -20,55 +21,86 @@ from ganlib.show.progress import FEED
 
 pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
 
-distributed = pytest.importorskip("distributed", reason="Dask is an optional extra: pip install -e '.[dask]'")
+distributed = pytest.importorskip(
+    "distributed", reason="Dask is an optional extra: pip install -e '.[dask]'"
+)
 
 
 @pytest.fixture
 def two_workers():
     """The address of a local cluster with two workers, processes of one thread each."""
-    before = dict(os.environ)       # Dask leaves one thread for MKL there, for every kernel of later tests
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+    # Dask leaves one thread for MKL there, for every kernel of later tests
+    before = dict(os.environ)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
         yield cluster
     os.environ.clear()
     os.environ.update(before)
 
 
-def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(faces, tiny, tmp_path, two_workers):
-    cfgs = [tiny(steps=40, epoch_steps=10, seed=seed) for seed in (0, 1)] + [tiny(batch_size=3, ngf=4, steps=4), tiny(image_size=64, steps=2)]
+def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(
+    faces, tiny, tmp_path, two_workers
+):
+    cfgs = [tiny(steps=40, epoch_steps=10, seed=seed) for seed in (0, 1)] + [
+        tiny(batch_size=3, ngf=4, steps=4),
+        tiny(image_size=64, steps=2),
+    ]
     killed, over = [], threading.Event()
 
     def kill():
         """The worker that trains seed 0, as soon as that run has a checkpoint."""
         folder = tmp_path / "many" / cfgs[0].name(faces.fingerprint)
-        while not over.wait(0.05):      # a worker that finds no probe in the cache trains one first
+        while not over.wait(0.05):  # a worker that finds no probe in the cache trains one first
             if find_checkpoints(folder):
-                key = next(k for k, v in sorted(two_workers.scheduler.tasks.items(), key=lambda item: item[1].priority or ()) if v.processing_on)
-                killed.append(two_workers.workers[two_workers.scheduler.tasks[key].processing_on.name].pid)
+                key = next(
+                    k
+                    for k, v in sorted(
+                        two_workers.scheduler.tasks.items(), key=lambda item: item[1].priority or ()
+                    )
+                    if v.processing_on
+                )
+                killed.append(
+                    two_workers.workers[two_workers.scheduler.tasks[key].processing_on.name].pid
+                )
                 os.kill(killed[0], signal.SIGKILL)
                 return
 
     killer = threading.Thread(target=kill)
     (tmp_path / "many").mkdir()
     killer.start()
-    outcomes = parallel_many_runs.train_grid(cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address)
+    outcomes = parallel_many_runs.train_grid(
+        cfgs, faces, tmp_path / "many", scheduler=two_workers.scheduler_address
+    )
     over.set()
     killer.join()
     assert killed, "no worker was killed, so nothing was tried"
     assert [bool(o.folder) for o in outcomes] == [True, True, True, False]
     assert "image_size (64, 64): the data was loaded at (32, 32)" in outcomes[3].error
-    assert parallel_many_runs.finished(outcomes)[0].metrics["resumed_at"], "the run whose worker died began anew"
+    assert parallel_many_runs.finished(outcomes)[0].metrics["resumed_at"], (
+        "the run whose worker died began anew"
+    )
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # as in each of two workers
     one = parallel_many_runs.train_grid(cfgs, faces, tmp_path / "one")
     assert [o.error for o in one] == [o.error for o in outcomes]
     for a, b in zip(parallel_many_runs.finished(one), parallel_many_runs.finished(outcomes)):
-        assert a.folder.name == b.folder.name and a.history.equals(b.history) and a.metrics["scores"] == b.metrics["scores"]
+        assert (
+            a.folder.name == b.folder.name
+            and a.history.equals(b.history)
+            and a.metrics["scores"] == b.metrics["scores"]
+        )
 
 
 def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, capsys):
     outcomes = parallel_many_runs.train_grid([tiny(steps=2), tiny(image_size=64)], faces, tmp_path)
     assert len(parallel_many_runs.finished(outcomes)) == 1
-    assert "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)" in capsys.readouterr().out
-    with pytest.raises(InputError, match="all runs of the grid failed; the first: InputError: image_size"):
+    assert (
+        "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(
+        InputError, match="all runs of the grid failed; the first: InputError: image_size"
+    ):
         parallel_many_runs.finished(outcomes[1:])
 
 
@@ -92,8 +124,12 @@ def test_scheduler_that_is_not_there_is_named(address, monkeypatch):
 
 
 def test_worker_that_does_not_see_the_folder_says_so(faces, tiny, tmp_path):
-    with pytest.raises(InputError, match="this worker does not see it; expected a folder that all workers share"):
-        parallel_many_runs.train_on_worker(tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), "")
+    with pytest.raises(
+        InputError, match="this worker does not see it; expected a folder that all workers share"
+    ):
+        parallel_many_runs.train_on_worker(
+            tiny(), faces.loaded, faces.fingerprint, str(tmp_path / "none"), ""
+        )
     with pytest.raises(InputError, match="this worker finds other images there"):
         parallel_many_runs.train_on_worker(tiny(), faces.loaded, "other", str(tmp_path), "")
 
@@ -104,14 +140,21 @@ from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.parallel.many_runs import train_grid
 faces = load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
-common = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=int(sys.argv[2]), precision="float32")
+steps = int(sys.argv[2])
+common = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=steps, precision="float32")
 train_grid([TrainConfig.from_recipe(seed=seed, **common) for seed in (0, 1)], faces, sys.argv[1])
 """
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core: runs are trained one after another")
-def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(faces, tiny, tmp_path):
-    grid = subprocess.Popen([sys.executable, "-c", SIDE_BY_SIDE, tmp_path, "5000"], stderr=subprocess.PIPE, text=True)
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one core: runs are trained one after another"
+)
+def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(
+    faces, tiny, tmp_path
+):
+    grid = subprocess.Popen(
+        [sys.executable, "-c", SIDE_BY_SIDE, tmp_path, "5000"], stderr=subprocess.PIPE, text=True
+    )
     folders = [tmp_path / tiny(steps=5000, seed=seed).name(faces.fingerprint) for seed in (0, 1)]
     while not all(find_checkpoints(folder) for folder in folders):
         assert grid.poll() is None, grid.stderr.read()
@@ -122,12 +165,16 @@ def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(
     assert "KeyboardInterrupt" in grid.communicate(timeout=120)[1]
     assert not any(child.is_running() for child in children)
     for folder in folders:
-        assert int(find_checkpoints(folder)[0].stem.rpartition("-")[2]) > 1, "one of the step that it was stopped in"
+        assert int(find_checkpoints(folder)[0].stem.rpartition("-")[2]) > 1, (
+            "one of the step that it was stopped in"
+        )
         assert not (folder / ".lock").exists()
         assert parallel_many_runs.find_threads(folder) == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
-def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(faces, tiny, tmp_path, monkeypatch):
+def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(
+    faces, tiny, tmp_path, monkeypatch
+):
     started = parallel_child.Child.__enter__
 
     def killed(child):
@@ -138,7 +185,9 @@ def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(faces, tiny,
 
     monkeypatch.setattr(parallel_child.Child, "__enter__", killed)
     outcomes = parallel_many_runs.train_side_by_side([tiny(seed=1), tiny()], faces, tmp_path, "", 2)
-    assert outcomes[0].error.startswith("InputError: the process that trained it was lost (it said nothing); it had no checkpoint")
+    assert outcomes[0].error.startswith(
+        "InputError: the process that trained it was lost (it said nothing); it had no checkpoint"
+    )
     assert outcomes[1].folder.name == tiny().name(faces.fingerprint)
 
 
@@ -146,6 +195,8 @@ def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, mon
     cores = len(os.sched_getaffinity(0))
     assert parallel_many_runs.how_many(99, faces) <= cores
     assert parallel_many_runs.how_many(1, faces) == 1
-    assert parallel_many_runs.how_many(99, faces._replace(loaded=None)) == 1, "no other process can read them"
+    assert parallel_many_runs.how_many(99, faces._replace(loaded=None)) == 1, (
+        "no other process can read them"
+    )
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
     assert parallel_many_runs.how_many(99, faces) == 1

@@ -20,9 +20,13 @@ def kid(x, y):
 
 def scaled(measure, factor):
     """A measure whose intervals are so many times as wide."""
+
     def wider(x, y):
-        return [(name, value, value + factor * (low - value), value + factor * (high - value))
-                for name, value, low, high in measure(x, y)]
+        return [
+            (name, value, value + factor * (low - value), value + factor * (high - value))
+            for name, value, low, high in measure(x, y)
+        ]
+
     return wider
 
 
@@ -46,6 +50,7 @@ def test_intervals_of_kid_that_are_twice_or_half_as_wide_are_found_out():
 def test_intervals_of_a_mean_hold(n):
     def mean(x, _):
         return [("mean", *evaluate_distances.mean_interval(x[:, 0]))]
+
     assert holds(simulate(mean, (n, 4), 0.0, 400))
 
 
@@ -55,7 +60,7 @@ def test_value_and_interval_are_of_the_same_kid():
     x, y = [torch.randn(40, WIDTH, generator=rng).double() for _ in range(2)]
     y = y + move(0.5)
     value, low, high = evaluate_distances.kid(x, y)
-    (_, full, low_full, high_full), = kid(x, y)
+    ((_, full, low_full, high_full),) = kid(x, y)
     assert value == pytest.approx(full, rel=0.03) and low < value < high
     assert low == pytest.approx(low_full, rel=0.1) and high == pytest.approx(high_full, rel=0.1)
     wider = evaluate_distances.kid_interval(x, y, value, drawn=0.1)
@@ -82,7 +87,9 @@ def test_few_images_have_no_interval():
     one = as_score(*evaluate_distances.mean_interval(torch.tensor([0.5, math.nan])))
     assert one == {"value": 0.5, "low": None, "high": None} and show_score(one) == "0.50"
     images = torch.rand(1, 3, 16, 16)
-    assert math.isnan(evaluate_distances.sliced_wasserstein(images, images.flip(2), with_error=True)["error"])
+    assert math.isnan(
+        evaluate_distances.sliced_wasserstein(images, images.flip(2), with_error=True)["error"]
+    )
 
 
 def test_equal_values_have_an_interval_of_no_width():

@@ -1,4 +1,5 @@
-"""The core stays apart from what serves it: read from the import lines, those within functions too."""
+"""The core stays apart from what serves it: read from the import lines, those within functions
+too."""
 
 import ast
 
@@ -6,9 +7,25 @@ import pytest
 
 from ganlib.system.files import PACKAGE
 
-ROOMS = ("data", "faces", "doctor", "evaluate", "compare", "runs", "parallel", "bench", "report", "lab", "show", "system")
-FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")}
-LOOP = ("loop", "train")        # they bring the core and what serves it together
+ROOMS = (
+    "data",
+    "faces",
+    "doctor",
+    "evaluate",
+    "compare",
+    "runs",
+    "parallel",
+    "bench",
+    "report",
+    "lab",
+    "show",
+    "system",
+)
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+LOOP = ("loop", "train")  # they bring the core and what serves it together
 
 
 def imports(path):
@@ -22,7 +39,11 @@ def imports(path):
             inner = {f"{module}.{alias.name}" for alias in node.names} & set(FILES)
             found |= inner or {module}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("ganlib.") for alias in node.names if alias.name.startswith("ganlib.")}
+            found |= {
+                alias.name.removeprefix("ganlib.")
+                for alias in node.names
+                if alias.name.startswith("ganlib.")
+            }
     return found
 
 
@@ -42,16 +63,21 @@ def reach(name):
 
 def test_every_module_is_known():
     assert {"config", "loop", "step", "fast_step", "models.build", "runs.checkpoint"} <= set(FILES)
-    assert all(other in FILES or other == "__init__" for others in GRAPH.values() for other in others)
+    assert all(
+        other in FILES or other == "__init__" for others in GRAPH.values() for other in others
+    )
 
 
 def test_no_module_imports_itself_by_way_of_others():
     assert [name for name in FILES if name in reach(name)] == []
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.split(".")[0] not in (*ROOMS, *LOOP, "__init__")])
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name.split(".")[0] not in (*ROOMS, *LOOP, "__init__")]
+)
 def test_core_imports_no_data_no_scores_and_no_report(name):
-    """Of what serves it only the numbers of the processes that train together, and the stop that waits."""
+    """Of what serves it only the numbers of the processes that train together, and the stop that
+    waits."""
     served = {other for other in reach(name) if other.split(".")[0] in ROOMS}
     assert served <= {"parallel.ranks", "parallel.ddp", "runs.signals"}
 
@@ -66,4 +92,8 @@ def test_pool_reads_no_yaml():
 
 
 def test_checkpoint_is_read_without_a_judge():
-    assert not {name for name in reach("runs.checkpoint") if name.split(".")[0] in ("evaluate", "data", "report", "compare")}
+    assert not {
+        name
+        for name in reach("runs.checkpoint")
+        if name.split(".")[0] in ("evaluate", "data", "report", "compare")
+    }

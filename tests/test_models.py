@@ -1,4 +1,5 @@
-"""The networks: their sizes, shapes and parameter counts, and the parts that are easy to get wrong."""
+"""The networks: their sizes, shapes and parameter counts, and the parts that are easy to get
+wrong."""
 
 from functools import partial
 
@@ -22,16 +23,27 @@ def n_parameters(net):
     return sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("net, expected", [
-    (CycleGANGenerator(), 7_837_699), (CycleGANGenerator(n_blocks=9), 11_378_179), (CycleGANGenerator(resize_conv=True), 7_837_699), (UVCGANGenerator(), 12_043_399),
-    (PixelwiseViT(256), 3_352_836), (PatchDiscriminator(n_layers=3), 2_764_737), (PatchDiscriminator(), 662_977)])
+@pytest.mark.parametrize(
+    "net, expected",
+    [
+        (CycleGANGenerator(), 7_837_699),
+        (CycleGANGenerator(n_blocks=9), 11_378_179),
+        (CycleGANGenerator(resize_conv=True), 7_837_699),
+        (UVCGANGenerator(), 12_043_399),
+        (PixelwiseViT(256), 3_352_836),
+        (PatchDiscriminator(n_layers=3), 2_764_737),
+        (PatchDiscriminator(), 662_977),
+    ],
+)
 def test_parameter_counts_of_the_spec(net, expected):
     assert n_parameters(net) == expected
 
 
 @pytest.mark.parametrize("cls", GENERATORS + (partial(CycleGANGenerator, resize_conv=True),))
-@pytest.mark.parametrize("c_in, c_out, n_down, size", [(3, 3, 2, (64, 64)), (2, 5, 2, (32, 48)), (1, 3, 1, (6, 4)),
-                                                       (3, 1, 3, (16, 40))])
+@pytest.mark.parametrize(
+    "c_in, c_out, n_down, size",
+    [(3, 3, 2, (64, 64)), (2, 5, 2, (32, 48)), (1, 3, 1, (6, 4)), (3, 1, 3, (16, 40))],
+)
 def test_generators_keep_the_size_and_change_the_channels(cls, c_in, c_out, n_down, size):
     out = cls(c_in, c_out, ngf=4, n_down=n_down)(torch.randn(2, c_in, *size))
     assert out.shape == (2, c_out, *size)
@@ -41,7 +53,10 @@ def test_generators_keep_the_size_and_change_the_channels(cls, c_in, c_out, n_do
 @pytest.mark.parametrize("cls", GENERATORS)
 @pytest.mark.parametrize("size", [(66, 64), (64, 30), (4, 64)])
 def test_generators_name_a_size_they_cannot_take(cls, size):
-    with pytest.raises(InputError, match=rf"image size {size[0]}x{size[1]}: {cls.__name__} needs .* multiples of 4, 8 or"):
+    with pytest.raises(
+        InputError,
+        match=rf"image size {size[0]}x{size[1]}: {cls.__name__} needs .* multiples of 4, 8 or",
+    ):
         cls(ngf=4)(torch.zeros(1, 3, *size))
 
 
@@ -50,9 +65,17 @@ def test_smallest_size_trains(cls):
     assert cls(ngf=4)(torch.randn(1, 3, 8, 8)).isfinite().all()
 
 
-@pytest.mark.parametrize("n_layers, side, patches", [(2, 64, 14), (3, 64, 6), (3, 256, 30), (1, 6, 1), (2, 12, 1), (3, 24, 1)])
+@pytest.mark.parametrize(
+    "n_layers, side, patches",
+    [(2, 64, 14), (3, 64, 6), (3, 256, 30), (1, 6, 1), (2, 12, 1), (3, 24, 1)],
+)
 def test_discriminator_map(n_layers, side, patches):
-    assert PatchDiscriminator(ndf=4, n_layers=n_layers)(torch.randn(2, 3, side, side)).shape == (2, 1, patches, patches)
+    assert PatchDiscriminator(ndf=4, n_layers=n_layers)(torch.randn(2, 3, side, side)).shape == (
+        2,
+        1,
+        patches,
+        patches,
+    )
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
@@ -60,7 +83,7 @@ def test_discriminator_names_a_size_it_cannot_take(n_layers):
     net = PatchDiscriminator(ndf=4, n_layers=n_layers)
     with pytest.raises(InputError, match=f"needs a height and a width of {net.min_side} or more"):
         net(torch.zeros(1, 3, net.min_side - 1, 64))
-    net.min_side = 0    # without the check torch itself refuses: the stated minimum is the true one
+    net.min_side = 0  # without the check torch itself refuses: the stated minimum is the true one
     with pytest.raises((ValueError, RuntimeError)):
         net(torch.zeros(1, 3, 3 * 2**n_layers - 1, 3 * 2**n_layers - 1))
 
@@ -68,7 +91,9 @@ def test_discriminator_names_a_size_it_cannot_take(n_layers):
 @pytest.mark.parametrize("n_layers, field", [(2, 34), (3, 70)])
 def test_receptive_field_of_a_patch(n_layers, field):
     net = PatchDiscriminator(ndf=4, n_layers=n_layers)
-    body = torch.nn.Sequential(*[m for m in net.body if not isinstance(m, torch.nn.InstanceNorm2d)], net.head)
+    body = torch.nn.Sequential(
+        *[m for m in net.body if not isinstance(m, torch.nn.InstanceNorm2d)], net.head
+    )
     x = torch.randn(1, 3, 128, 128, requires_grad=True)
     score = body(x)
     score[0, 0, score.shape[2] // 2, score.shape[3] // 2].backward()
@@ -102,17 +127,29 @@ def test_vit_equals_a_reference_pixel_by_pixel(size):
     tokens = []
     for i in range(h):
         for j in range(w):
-            place = torch.tensor([2 * j / (w - 1) - 1 if w > 1 else 0.0, 2 * i / (h - 1) - 1 if h > 1 else 0.0])
-            tokens.append(vit.proj_in(torch.cat([torch.sin(vit.positions.proj(place)), x[0, :, i, j]])))
+            place = torch.tensor(
+                [2 * j / (w - 1) - 1 if w > 1 else 0.0, 2 * i / (h - 1) - 1 if h > 1 else 0.0]
+            )
+            tokens.append(
+                vit.proj_in(torch.cat([torch.sin(vit.positions.proj(place)), x[0, :, i, j]]))
+            )
     expected = vit.proj_out(torch.stack(tokens)).T.reshape(1, 6, h, w)
     assert torch.allclose(vit(x), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype, bound", [(torch.float64, 1e-5), (torch.bfloat16, 0.05), (torch.float16, 0.01)])
-@pytest.mark.parametrize("cls", GENERATORS + (partial(UVCGANGenerator, vit_norm=True, pre_norm=False), PatchDiscriminator))
+@pytest.mark.parametrize(
+    "dtype, bound", [(torch.float64, 1e-5), (torch.bfloat16, 0.05), (torch.float16, 0.01)]
+)
+@pytest.mark.parametrize(
+    "cls",
+    GENERATORS + (partial(UVCGANGenerator, vit_norm=True, pre_norm=False), PatchDiscriminator),
+)
 def test_networks_work_in_the_precision_that_they_are_brought_to(cls, dtype, bound):
     torch.manual_seed(0)
-    net, x = cls(**({"ndf": 8} if cls is PatchDiscriminator else {"ngf": 8})), torch.randn(2, 3, 16, 24)
+    net, x = (
+        cls(**({"ndf": 8} if cls is PatchDiscriminator else {"ngf": 8})),
+        torch.randn(2, 3, 16, 24),
+    )
     expected, found = net(x), net.to(dtype)(x.to(dtype))
     assert found.dtype == dtype
     assert (found.float() - expected).norm() < bound * expected.norm()

@@ -80,7 +80,9 @@ def test_domain_of_any_name_is_read_and_shown(tmp_path, name):
 def test_doctor_of_names_that_are_not_utf_8(tmp_path, capsys):
     folder = make(tmp_path / os.fsdecode(b"d\xe9"), [b"\xe9t\xe9", b"$_$"])
     assert (
-        doctor_command.main([str(folder), "--no-cost", "--image-size", "32", "--out", str(folder / "out")])
+        doctor_command.main(
+            [str(folder), "--no-cost", "--image-size", "32", "--out", str(folder / "out")]
+        )
         == 1
     )
     out = capsys.readouterr().out

@@ -1,7 +1,7 @@
 """The notebooks: as committed, at other values, and what the settings in reports/ say of them.
 
-nbval (see the Makefile) runs them too and compares all that they print but fractions; those are compared here.
-"""
+nbval (see the Makefile) runs them too and compares all that they print but fractions; those are
+compared here."""
 
 import json
 import math
@@ -32,12 +32,17 @@ def load(name):
 
 def printed(cell):
     """What a code cell prints, as one text: streams and the plain form of tables."""
-    return "".join(out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.outputs)
+    return "".join(
+        out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.outputs
+    )
 
 
 def fractions(cells):
-    """The numbers with a fraction that each cell prints, without speeds and without cells that nbval ignores too."""
-    return [[float(x) for x in FRACTION.findall(printed(cell))] for cell in cells if is_compared(cell)]
+    """The numbers with a fraction that each cell prints, without speeds and without cells that
+    nbval ignores too."""
+    return [
+        [float(x) for x in FRACTION.findall(printed(cell))] for cell in cells if is_compared(cell)
+    ]
 
 
 def is_compared(cell):
@@ -49,12 +54,23 @@ def is_compared(cell):
 def test_committed_as_executed_from_top_to_bottom(name):
     code = [cell for cell in load(name).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
-    assert not any(out.output_type == "error" or out.get("name") == "stderr" for cell in code for out in cell.outputs)
+    assert not any(
+        out.output_type == "error" or out.get("name") == "stderr"
+        for cell in code
+        for out in cell.outputs
+    )
     ignored = sum("nbval-ignore-output" in cell.metadata.get("tags", []) for cell in code)
-    assert ignored <= (2 if name[:2] in ("04", "05") else 1), "04 shows the progress of runs that are not there yet, 05 what it has measured now"
+    assert ignored <= (2 if name[:2] in ("04", "05") else 1), (
+        "04 shows the progress of runs that are not there yet, 05 what it has measured now"
+    )
     assert "parameters" in load(name).cells[1].metadata.tags
-    assert not any(cell.source.rstrip().endswith(";") for cell in code), "nbval sees such a cell's output twice"
-    assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < (550_000 if name == "04_comparison" else 350_000)   # 04 has twice the pictures
+    assert not any(cell.source.rstrip().endswith(";") for cell in code), (
+        "nbval sees such a cell's output twice"
+    )
+    # 04 has twice the pictures
+    assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < (
+        550_000 if name == "04_comparison" else 350_000
+    )
     assert "/home/" not in json.dumps(load(name)) and str(ROOT) not in json.dumps(load(name))
 
 
@@ -93,7 +109,9 @@ def test_no_paragraph_stands_twice():
         for cell in load(name).cells:
             for text in re.split(r"\n\s*\n", cell.source) if cell.cell_type == "markdown" else ():
                 said.setdefault(" ".join(text.split()), []).append(name)
-    assert [(text, names) for text, names in said.items() if len(names) > 1 and len(text) > 80] == []
+    assert [
+        (text, names) for text, names in said.items() if len(names) > 1 and len(text) > 80
+    ] == []
 
 
 @pytest.mark.parametrize("name", TRAINING)
@@ -108,9 +126,18 @@ def test_opened_box_is_of_small_cells(name):
 
 def run(name, folder):
     """Run a notebook on its defaults, with runs in a folder; returns its cells."""
-    parameters = {"runs": str(folder / "runs")} if "runs" in default_parameters(NOTEBOOKS / f"{name}.ipynb") else {}
-    return papermill.execute_notebook(str(NOTEBOOKS / f"{name}.ipynb"), str(folder / f"{name}.ipynb"), parameters,
-                                      progress_bar=False, kernel_name="python3").cells
+    parameters = (
+        {"runs": str(folder / "runs")}
+        if "runs" in default_parameters(NOTEBOOKS / f"{name}.ipynb")
+        else {}
+    )
+    return papermill.execute_notebook(
+        str(NOTEBOOKS / f"{name}.ipynb"),
+        str(folder / f"{name}.ipynb"),
+        parameters,
+        progress_bar=False,
+        kernel_name="python3",
+    ).cells
 
 
 def rerun(name, executed, tmp_path):
@@ -119,7 +146,10 @@ def rerun(name, executed, tmp_path):
     outputs = executed(name, len(code))
     if outputs is None:
         return run(name, tmp_path)
-    return [nbformat.NotebookNode(cell, outputs=found) for cell, found in zip(code, outputs, strict=True)]
+    return [
+        nbformat.NotebookNode(cell, outputs=found)
+        for cell, found in zip(code, outputs, strict=True)
+    ]
 
 
 @pytest.mark.slow
@@ -162,13 +192,36 @@ def trained_from(cells):
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    values = dict(steps=5, epoch_steps=2, batch_size=2, image_size=32, ngf=4, ndf=4, builtin_a=6, builtin_b=7, builtin_eval=3,
-                  recipe="seed", seed=5, runs=str(tmp_path / "runs"))
+    values = dict(
+        steps=5,
+        epoch_steps=2,
+        batch_size=2,
+        image_size=32,
+        ngf=4,
+        ndf=4,
+        builtin_a=6,
+        builtin_b=7,
+        builtin_eval=3,
+        recipe="seed",
+        seed=5,
+        runs=str(tmp_path / "runs"),
+    )
     with_quick_probe(load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=3, seed=5))
-    papermill.execute_notebook(str(NOTEBOOKS / f"{name}.ipynb"), "out.ipynb", values, progress_bar=False, kernel_name="python3")
+    papermill.execute_notebook(
+        str(NOTEBOOKS / f"{name}.ipynb"),
+        "out.ipynb",
+        values,
+        progress_bar=False,
+        kernel_name="python3",
+    )
     figures = json.loads(next((tmp_path / "runs").glob("*/metrics.json")).read_text())
     config = json.loads(next((tmp_path / "runs").glob("*/config.json")).read_text())
-    assert (figures["steps"], figures["pairs"], figures["recipe"], figures["seed"]) == (5, 10, "seed", 5)
+    assert (figures["steps"], figures["pairs"], figures["recipe"], figures["seed"]) == (
+        5,
+        10,
+        "seed",
+        5,
+    )
     assert figures["data"]["counts"] == [[6, 3, 3], [7, 3, 3]]
     assert (config["image_size"], config["ngf"], config["global_score"]) == ([32, 32], 4, True)
     assert all(math.isfinite(value) for value in figures["test"].values())
@@ -177,15 +230,37 @@ def test_training_notebooks_run_at_other_values_from_any_folder(name, tmp_path, 
 @pytest.mark.slow
 def test_comparison_runs_on_images_of_which_nothing_is_known(tmp_path):
     """One seed, one model a recipe, a user's folder: no attributes, no truth, nothing to test."""
-    write(load_domains("builtin", 32, builtin_a=12, builtin_b=12, builtin_eval=4), tmp_path / "faces")
+    write(
+        load_domains("builtin", 32, builtin_a=12, builtin_b=12, builtin_eval=4), tmp_path / "faces"
+    )
     with_quick_probe(load_domains(tmp_path / "faces", 32))
-    values = dict(data=str(tmp_path / "faces"), image_size=32, steps=4, epoch_steps=2, batch_size=2, ndf=4, seeds=[0], runs=str(tmp_path / "runs"),
-                  models=[{"arch": "cyclegan", "recipe": recipe, "ngf": 4} for recipe in ("default", "seed")])
-    done = papermill.execute_notebook(str(NOTEBOOKS / "04_comparison.ipynb"), str(tmp_path / "out.ipynb"), values, progress_bar=False,
-                                      kernel_name="python3")
-    said = "\n".join(str(out.get("data", {}).get("text/markdown", "")) for out in done.cells[-1].outputs)
+    values = dict(
+        data=str(tmp_path / "faces"),
+        image_size=32,
+        steps=4,
+        epoch_steps=2,
+        batch_size=2,
+        ndf=4,
+        seeds=[0],
+        runs=str(tmp_path / "runs"),
+        models=[{"arch": "cyclegan", "recipe": recipe, "ngf": 4} for recipe in ("default", "seed")],
+    )
+    done = papermill.execute_notebook(
+        str(NOTEBOOKS / "04_comparison.ipynb"),
+        str(tmp_path / "out.ipynb"),
+        values,
+        progress_bar=False,
+        kernel_name="python3",
+    )
+    said = "\n".join(
+        str(out.get("data", {}).get("text/markdown", "")) for out in done.cells[-1].outputs
+    )
     assert "Nothing is established: one seed a model" in said
-    assert any("no attributes are known of these images" in printed(cell) for cell in done.cells if cell.cell_type == "code")
+    assert any(
+        "no attributes are known of these images" in printed(cell)
+        for cell in done.cells
+        if cell.cell_type == "code"
+    )
 
 
 def write(images, folder):
@@ -204,8 +279,13 @@ def test_new_notebook_is_copied_from_the_template(tmp_path, monkeypatch):
     monkeypatch.setattr(report_settings, "NOTEBOOKS", tmp_path)
     (entry,) = plan(tmp_path / "mine.yaml", {"builtin_a": "5"})
     assert entry["parameters"] == {"image_size": 16, "seed": 3, "builtin_a": 5}
-    done = papermill.execute_notebook(str(entry["notebook"]), str(tmp_path / "out.ipynb"), entry["parameters"],
-                                      progress_bar=False, kernel_name="python3")
+    done = papermill.execute_notebook(
+        str(entry["notebook"]),
+        str(tmp_path / "out.ipynb"),
+        entry["parameters"],
+        progress_bar=False,
+        kernel_name="python3",
+    )
     said = done.cells[-1].outputs[0].data["text/markdown"]
     assert "A is the brighter domain" in said
     counts = [printed(cell) for cell in done.cells if cell.cell_type == "code"]
@@ -218,29 +298,67 @@ def test_settings_in_reports_fit_the_notebooks(name):
     assert [entry["notebook"].stem for entry in entries][0] == NAMES[0]
     assert {entry["notebook"].stem for entry in entries} == set(NAMES) - {"template"}
     configs = [config_of(entry) for entry in entries if "recipe" in entry["parameters"]]
-    compared = compared_by(next(entry["parameters"] for entry in entries if entry["notebook"].stem == "04_comparison"))
+    compared = compared_by(
+        next(entry["parameters"] for entry in entries if entry["notebook"].stem == "04_comparison")
+    )
     assert {*configs} <= {*compared}, "04 would train again what 02 and 03 have trained"
-    assert {(cfg.arch, cfg.recipe) for cfg in configs} == {(cfg.arch, cfg.recipe) for cfg in compared}
-    assert len({tuple(e["parameters"][k] for k in ("builtin_a", "builtin_b", "builtin_eval", "seed")) for e in entries
-                if "data" in e["parameters"]}) == 1
+    assert {(cfg.arch, cfg.recipe) for cfg in configs} == {
+        (cfg.arch, cfg.recipe) for cfg in compared
+    }
+    assert (
+        len(
+            {
+                tuple(
+                    e["parameters"][k] for k in ("builtin_a", "builtin_b", "builtin_eval", "seed")
+                )
+                for e in entries
+                if "data" in e["parameters"]
+            }
+        )
+        == 1
+    )
 
 
 def compared_by(parameters):
     """The configs that notebook 04 builds from its parameters."""
-    shared = {name: parameters[name] for name in ("image_size", "ndf", "batch_size", "steps", "epoch_steps")}
-    return [TrainConfig.from_recipe(**(shared | model), seed=parameters["seed"] + s) for model in parameters["models"] for s in parameters["seeds"]]
+    shared = {
+        name: parameters[name]
+        for name in ("image_size", "ndf", "batch_size", "steps", "epoch_steps")
+    }
+    return [
+        TrainConfig.from_recipe(**(shared | model), seed=parameters["seed"] + s)
+        for model in parameters["models"]
+        for s in parameters["seeds"]
+    ]
 
 
 def test_comparison_over_seeds_uses_the_runs_of_the_quick_report_again():
     quick, (entry,) = plan(find_settings("quick"), {}), plan(find_settings("seeds"), {})
-    assert {*compared_by(next(e["parameters"] for e in quick if e["notebook"].stem == "04_comparison"))} < {*(over_seeds := compared_by(entry["parameters"]))}
-    assert len({(cfg.arch, cfg.recipe) for cfg in over_seeds}) == 4 and len({cfg.seed for cfg in over_seeds}) >= 3
+    assert {
+        *compared_by(next(e["parameters"] for e in quick if e["notebook"].stem == "04_comparison"))
+    } < {*(over_seeds := compared_by(entry["parameters"]))}
+    assert (
+        len({(cfg.arch, cfg.recipe) for cfg in over_seeds}) == 4
+        and len({cfg.seed for cfg in over_seeds}) >= 3
+    )
     same = ("data", "builtin_a", "builtin_b", "builtin_eval", "seed")
-    assert [entry["parameters"][k] for k in same] == [quick[0]["parameters"].get(k, entry["parameters"][k]) for k in same]
+    assert [entry["parameters"][k] for k in same] == [
+        quick[0]["parameters"].get(k, entry["parameters"][k]) for k in same
+    ]
 
 
 def config_of(entry):
     """The config that notebook 02 or 03 builds from the parameters of an entry."""
-    values = {name: value for name, value in entry["parameters"].items() if name not in ("data", "inception", "processes", "accumulate", "settings") and not name.startswith("builtin")}
+    values = {
+        name: value
+        for name, value in entry["parameters"].items()
+        if name not in ("data", "inception", "processes", "accumulate", "settings")
+        and not name.startswith("builtin")
+    }
     lr, settings = values.pop("lr", 0), entry["values"]["settings"]
-    return TrainConfig.from_recipe(arch=entry["notebook"].stem.split("_")[1], **values, **settings, **({"lr_g": lr, "lr_d": lr} if lr else {}))
+    return TrainConfig.from_recipe(
+        arch=entry["notebook"].stem.split("_")[1],
+        **values,
+        **settings,
+        **({"lr_g": lr, "lr_d": lr} if lr else {}),
+    )

@@ -359,7 +359,8 @@ def test_cache_knows_the_range(tmp_path, small_memory, monkeypatch):
     }
     assert again.fingerprint == first.fingerprint and len(kept) == 2
     assert sorted(part["ranges"]["a"] for part in kept.values()) == [[0, 1000], [0, 4095]]
-    monkeypatch.setattr("ganlib.data.decode.decode_image", None)  # from here on nothing can be decoded
+    # From here on nothing can be decoded
+    monkeypatch.setattr("ganlib.data.decode.decode_image", None)
     again = load_domains(tmp_path / "set", 24)
     assert again.fingerprint == first.fingerprint and again.value_ranges == first.value_ranges == {
         "a": (0, 4095)
@@ -378,7 +379,9 @@ def test_cache_from_before_there_were_ranges_serves_8_bit_files_alone(
             json.dumps({key: kept[key] for key in kept if key != "ranges"})
         )
         decoded, real_decode = [], data_decode.decode_image
-        monkeypatch.setattr("ganlib.data.decode.decode_image", lambda *a: decoded.append(a) or real_decode(*a))
+        monkeypatch.setattr(
+            "ganlib.data.decode.decode_image", lambda *a: decoded.append(a) or real_decode(*a)
+        )
         assert load_domains(tmp_path / name, 24).fingerprint == before.fingerprint
         assert bool(decoded) == (name == "12")
         monkeypatch.setattr("ganlib.data.decode.decode_image", real_decode)
@@ -420,7 +423,9 @@ def test_doctor_takes_a_range(tmp_path, capsys, monkeypatch):
         "ganlib.doctor.__main__.examine",
         lambda images: (
             seen.append(images.value_ranges)
-            or doctor_examine.Diagnosis(None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0})
+            or doctor_examine.Diagnosis(
+                None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0}
+            )
         ),
     )
     assert doctor_command.main(

@@ -1,4 +1,5 @@
-"""Which differences are called established: the test over seeds against scipy and by simulation, and the words."""
+"""Which differences are called established: the test over seeds against scipy and by simulation,
+and the words."""
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,20 @@ from ganlib.compare.significance import (
 
 
 def scores(one, other, error=0.02, **kid):
-    """A table of two models of one recipe whose scores are all the same list; kid: other KIDs of both domains, by model."""
+    """A table of two models of one recipe whose scores are all the same list; kid: other KIDs of
+    both domains, by model."""
     rows = []
     for model, values in (("one", one), ("other", other)):
         for i, value in enumerate(values):
-            row = {"model": model, "arch": model, "recipe": "default", "seed": i} | dict.fromkeys(HEADLINE, value)
+            row = {"model": model, "arch": model, "recipe": "default", "seed": i} | dict.fromkeys(
+                HEADLINE, value
+            )
             for name in HEADLINE[:2]:
                 row[name] = kid.get(model, values)[i]
-                row |= {f"{name}_low": row[name] - 1.96 * error, f"{name}_high": row[name] + 1.96 * error}
+                row |= {
+                    f"{name}_low": row[name] - 1.96 * error,
+                    f"{name}_high": row[name] + 1.96 * error,
+                }
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -38,7 +45,8 @@ def test_p_is_welchs_with_fewer_degrees_of_freedom():
     assert (welch(x, y) >= found.pvalue - 1e-12).all() and welch(x[0], y[0]) == welch(x, y)[0]
     fewer = np.clip(found.df**2 / 5, 2, 4)
     assert welch(x, y) == pytest.approx(2 * stats.t.sf(abs(found.statistic), fewer))
-    alike = np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0])     # of equal spread it is Student's
+    # Of equal spread it is Student's
+    alike = np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0])
     assert welch(*alike) == pytest.approx(stats.ttest_ind(*alike).pvalue)
     assert np.isnan(welch(np.ones(3), np.zeros(3)))
 
@@ -46,26 +54,52 @@ def test_p_is_welchs_with_fewer_degrees_of_freedom():
 def test_difference_is_established_where_it_is_large_against_the_spread():
     far, near = scores([1.0, 1.1, 0.9], [3.0, 3.1, 2.9]), scores([1.0, 2.0, 3.0], [2.0, 1.5, 3.2])
     found = differences(far)
-    assert list(found.question) == ["realism", "faithfulness"] and found.established.all() and (found.better == "one").all()
+    assert (
+        list(found.question) == ["realism", "faithfulness"]
+        and found.established.all()
+        and (found.better == "one").all()
+    )
     assert found.effect.iloc[1] == pytest.approx(-2 / 0.1 * (1 - 3 / 15), rel=1e-6)
-    assert found.value_one.iloc[1] == pytest.approx(1.0) and found.value_other.iloc[1] == pytest.approx(3.0)
-    assert found.value_one.iloc[0] == pytest.approx(1.0, rel=0.01) and found.value_other.iloc[0] == pytest.approx(3.0, rel=0.01)
-    assert conclude(far, found)[0].startswith("one is better than other in realism (typical KID 0.997 against 3, effect ")
-    assert conclude(far, found)[1].startswith("one is better than other in faithfulness (content distance 1 against 3, effect 16.0, p ")
+    assert found.value_one.iloc[1] == pytest.approx(1.0) and found.value_other.iloc[
+        1
+    ] == pytest.approx(3.0)
+    assert found.value_one.iloc[0] == pytest.approx(1.0, rel=0.01) and found.value_other.iloc[
+        0
+    ] == pytest.approx(3.0, rel=0.01)
+    assert conclude(far, found)[0].startswith(
+        "one is better than other in realism (typical KID 0.997 against 3, effect "
+    )
+    assert conclude(far, found)[1].startswith(
+        "one is better than other in faithfulness (content distance 1 against 3, effect 16.0, p "
+    )
     turned = scores([3.0, 3.1, 2.9], [1.0, 1.1, 0.9])
-    assert conclude(turned, differences(turned))[1].startswith("other is better than one in faithfulness (content distance 1 against 3")
+    assert conclude(turned, differences(turned))[1].startswith(
+        "other is better than one in faithfulness (content distance 1 against 3"
+    )
     found = differences(near)
     assert not found.established.any()
-    assert conclude(near, found) == ["Between one and other no difference is established in realism and faithfulness at 3 and 3 seeds."]
+    assert conclude(near, found) == [
+        "Between one and other no difference is established in realism and faithfulness at 3 and "
+        "3 seeds."
+    ]
 
 
 @pytest.mark.parametrize("below", [0.0, -0.003, 1e-9])
 def test_one_kid_near_zero_neither_makes_nor_hides_a_difference(below):
-    """It used to put all pairs on another scale: 0 established what p 0.13 does not, 1e-9 took all power away."""
-    table = pd.concat([scores([0.8, 1.0, 1.2], [0.9, 1.1, 1.5]), scores([below, 0.01, 0.02], []).assign(model="third", arch="third")])
+    """It used to put all pairs on another scale: 0 established what p 0.13 does not, 1e-9 took
+    all power away."""
+    table = pd.concat(
+        [
+            scores([0.8, 1.0, 1.2], [0.9, 1.1, 1.5]),
+            scores([below, 0.01, 0.02], []).assign(model="third", arch="third"),
+        ]
+    )
     found = differences(table).query("question == 'realism'").set_index(["one", "other"])
     alone = differences(table[table.model != "third"]).query("question == 'realism'")
-    assert found.p["one", "other"] == pytest.approx(alone.p.iloc[0]) and not found.established["one", "other"]
+    assert (
+        found.p["one", "other"] == pytest.approx(alone.p.iloc[0])
+        and not found.established["one", "other"]
+    )
     assert found.established["one", "third"] and found.better["one", "third"] == "third"
 
 
@@ -75,20 +109,35 @@ def test_kid_is_tested_by_its_logarithm_only_far_above_its_noise():
     assert np.diff(near) == pytest.approx(np.full(4, 0.1), rel=0.03)
     assert even_out(np.array([0.5]), np.nan) == 0.5
     assert smallest_error(scores([1.0], [2.0], error=0.03)) == pytest.approx(0.03)
-    assert np.isnan(smallest_error(scores([1.0], [2.0], error=np.nan))), "a KID of so few images has no interval"
+    assert np.isnan(smallest_error(scores([1.0], [2.0], error=np.nan))), (
+        "a KID of so few images has no interval"
+    )
 
 
 def test_two_questions_are_asked_of_models_that_share_an_architecture_or_a_recipe():
-    rows = [("a", "cyclegan", "default"), ("b", "uvcgan", "default"), ("c", "cyclegan", "seed"), ("d", "uvcgan", "seed")]
+    rows = [
+        ("a", "cyclegan", "default"),
+        ("b", "uvcgan", "default"),
+        ("c", "cyclegan", "seed"),
+        ("d", "uvcgan", "seed"),
+    ]
     table = pd.DataFrame(rows, columns=["model", "arch", "recipe"])
     assert plan_comparisons(table) == [("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]
-    assert plan_comparisons(table[table.model.isin(["a", "d"])]) == [("a", "d")], "the only pair that there is"
+    assert plan_comparisons(table[table.model.isin(["a", "d"])]) == [("a", "d")], (
+        "the only pair that there is"
+    )
     assert plan_comparisons(table[table.model == "a"]) == []
 
 
 def test_spread_of_one_model_says_nothing_of_another():
-    """Two seeds of one model that lie close establish nothing where the other's lie far apart, and the third's take no part."""
-    table = pd.concat([scores([1.0, 1.001], [1.5, 2.5]), scores([0.0, 0.0001], []).assign(model="third", arch="third")])
+    """Two seeds of one model that lie close establish nothing where the other's lie far apart,
+    and the third's take no part."""
+    table = pd.concat(
+        [
+            scores([1.0, 1.001], [1.5, 2.5]),
+            scores([0.0, 0.0001], []).assign(model="third", arch="third"),
+        ]
+    )
     found = differences(table).set_index(["one", "other", "question"])
     alone = differences(table[table.model != "third"]).set_index(["one", "other", "question"])
     assert not found.established["one", "other", "faithfulness"]
@@ -98,14 +147,27 @@ def test_spread_of_one_model_says_nothing_of_another():
 def test_one_seed_establishes_nothing():
     table = scores([1.0], [3.0])
     found = differences(table)
-    assert found.p.isna().all() and not found.established.any() and "one seed a model" in conclude(table, found)[0]
+    assert (
+        found.p.isna().all()
+        and not found.established.any()
+        and "one seed a model" in conclude(table, found)[0]
+    )
     uneven = differences(scores([1.0], [3.0, 3.1, 2.9]))
-    assert uneven.p.isna().all() and not uneven.established.any(), "one seed says nothing of its spread"
-    mixed = pd.concat([scores([1.0, 1.1], [3.0]), scores([2.0, 2.1], []).assign(model="third", arch="third")])
+    assert uneven.p.isna().all() and not uneven.established.any(), (
+        "one seed says nothing of its spread"
+    )
+    mixed = pd.concat(
+        [scores([1.0, 1.1], [3.0]), scores([2.0, 2.1], []).assign(model="third", arch="third")]
+    )
     said = conclude(mixed, differences(mixed))
-    assert "Between one and other nothing is tested at 2 and 1 seeds: it takes 2 of each that differ, and better 3 or more." in said
+    assert (
+        "Between one and other nothing is tested at 2 and 1 seeds: it takes 2 of each that "
+        "differ, and better 3 or more." in said
+    )
     alone = table[table.model == "one"]
-    assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == ["One model: there is nothing to compare it with."]
+    assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == [
+        "One model: there is nothing to compare it with."
+    ]
 
 
 def test_question_without_a_score_is_not_tested():
@@ -113,25 +175,48 @@ def test_question_without_a_score_is_not_tested():
     table.loc[0, "content_ab"] = np.nan
     found = differences(table)
     assert found.p.isna().tolist() == [False, True] and np.isfinite(found.effect[0])
-    assert conclude(table, found)[1] == ("Between one and other faithfulness is not tested: a score is missing, or none moves from seed "
-                                         "to seed.")
-    none = table.assign(**{f"{name}_low": pd.Series([None] * 6, dtype=object) for name in HEADLINE[:2]})
-    assert differences(none).value_one[0] == pytest.approx(1.0), "a table in which no KID has an interval"
+    assert conclude(table, found)[1] == (
+        "Between one and other faithfulness is not tested: a score is missing, or none moves from "
+        "seed "
+        "to seed."
+    )
+    none = table.assign(
+        **{f"{name}_low": pd.Series([None] * 6, dtype=object) for name in HEADLINE[:2]}
+    )
+    assert differences(none).value_one[0] == pytest.approx(1.0), (
+        "a table in which no KID has an interval"
+    )
 
 
 def test_equal_scores_are_no_difference():
     table = scores([2.0, 2.0], [2.0, 2.0])
     found = differences(table)
     assert found.better.isna().all() and not found.established.any()
-    assert differences(scores([0.1, 0.1, 0.1], [0.3, 0.3, 0.3])).p.isna().all(), "the same from every seed"
-    assert conclude(table, found) == ["Nothing is established: no score moves from seed to seed, so there is no spread to judge a "
-                                      "difference by."]
+    assert differences(scores([0.1, 0.1, 0.1], [0.3, 0.3, 0.3])).p.isna().all(), (
+        "the same from every seed"
+    )
+    assert conclude(table, found) == [
+        "Nothing is established: no score moves from seed to seed, so there is no spread to judge "
+        "a "
+        "difference by."
+    ]
 
 
-@pytest.mark.parametrize("name", ["equal", "one four times the others'", "one eight times the others'", "eight times, in each comparison"])
-@pytest.mark.parametrize("pairs", [simulation.PLANNED, simulation.TWO], ids=["four models", "two models"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "equal",
+        "one four times the others'",
+        "one eight times the others'",
+        "eight times, in each comparison",
+    ],
+)
+@pytest.mark.parametrize(
+    "pairs", [simulation.PLANNED, simulation.TWO], ids=["four models", "two models"]
+)
 def test_chance_establishes_one_table_in_twenty_at_most(name, pairs):
-    """By the simulation of the docs, shorter: 3,000 tables of equal models; 1.2 % is three of its standard errors."""
+    """By the simulation of the docs, shorter: 3,000 tables of equal models; 1.2 % is three of
+    its standard errors."""
     drawn = simulation.draw(np.random.default_rng(1), 3000, simulation.SPREADS[name], 3)
     assert 0.005 < simulation.familywise(drawn, pairs) < 0.05 + 0.012
     near = simulation.draw_kid(np.random.default_rng(2), 3000, simulation.SPREADS[name], 3, 0.03)
@@ -139,9 +224,15 @@ def test_chance_establishes_one_table_in_twenty_at_most(name, pairs):
 
 
 def test_simulated_test_is_the_one_of_the_tables():
-    """What the simulation calls established is what `differences` does, on tables whose KIDs are drawn as there."""
+    """What the simulation calls established is what `differences` does, on tables whose KIDs are
+    drawn as there."""
     rng, names = np.random.default_rng(3), ["a", "b", "c", "d"]
-    kinds = [("cyclegan", "default"), ("uvcgan", "default"), ("cyclegan", "seed"), ("uvcgan", "seed")]
+    kinds = [
+        ("cyclegan", "default"),
+        ("uvcgan", "default"),
+        ("cyclegan", "seed"),
+        ("uvcgan", "seed"),
+    ]
     drawn = simulation.draw(rng, 40, (1, 1, 2, 4), 3)
     drawn[:, :, 1] += 8
     sure = simulation.established(drawn)
@@ -149,20 +240,31 @@ def test_simulated_test_is_the_one_of_the_tables():
         rows = []
         for i, (model, (arch, recipe)) in enumerate(zip(names, kinds)):
             for seed in range(3):
-                row = {"model": model, "arch": arch, "recipe": recipe, "seed": seed} | dict.fromkeys(HEADLINE[:2], values[0, i, seed])
+                row = {
+                    "model": model,
+                    "arch": arch,
+                    "recipe": recipe,
+                    "seed": seed,
+                } | dict.fromkeys(HEADLINE[:2], values[0, i, seed])
                 rows.append(row | dict.fromkeys(HEADLINE[2:], values[1, i, seed]))
         table = pd.DataFrame(rows)
-        for name in HEADLINE[:2]:       # no interval: KIDs are tested as they are
+        for name in HEADLINE[:2]:  # no interval: KIDs are tested as they are
             table[f"{name}_low"] = table[f"{name}_high"] = np.nan
         found = differences(table).set_index(["one", "other", "question"]).established
         order = [("a", "b"), ("c", "d"), ("a", "c"), ("b", "d")]
         for k, pair in enumerate(order):
-            assert found[(*pair, "realism")] == expected[2 * k] and found[(*pair, "faithfulness")] == expected[2 * k + 1]
+            assert (
+                found[(*pair, "realism")] == expected[2 * k]
+                and found[(*pair, "faithfulness")] == expected[2 * k + 1]
+            )
     assert 0 < sure.mean() < 1
 
 
 def test_holm_is_the_published_adjustment():
-    """The example of Holm (1979) as every text book has it: 0.01, 0.04, 0.03, 0.005 -> 0.03, 0.06, 0.06, 0.02."""
+    """The example of Holm (1979) as every text book has it: 0.01, 0.04, 0.03, 0.005 -> 0.03,
+    0.06, 0.06, 0.02."""
     assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm(np.array([0.5, np.nan, 0.9])) == pytest.approx([1, np.nan, 1], nan_ok=True)
-    assert holm(np.array([[0.01, 0.5], [np.nan, 0.02]]))[1] == pytest.approx([np.nan, 0.02], nan_ok=True)
+    assert holm(np.array([[0.01, 0.5], [np.nan, 0.02]]))[1] == pytest.approx(
+        [np.nan, 0.02], nan_ok=True
+    )

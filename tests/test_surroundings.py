@@ -1,4 +1,5 @@
-"""What the environment names does no harm: backends, styles, kernels of another Python, folders that cannot be written."""
+"""What the environment names does no harm: backends, styles, kernels of another Python, folders
+that cannot be written."""
 
 import base64
 import io
@@ -29,31 +30,64 @@ print(sys.executable)
 # --
 plt.plot([1, 2])
 None"""
-NOWHERE = "/dev/null/home"      # it cannot be made, not even by root
+NOWHERE = "/dev/null/home"  # it cannot be made, not even by root
 FOREIGN = {"argv": ["/bin/false"], "display_name": "another Python", "language": "python"}
 
 
 @pytest.mark.slow
 def test_report_is_the_same_in_a_hostile_environment(tmp_path):
-    cells = [nbformat.v4.new_markdown_cell("# A page"), nbformat.v4.new_code_cell("value = 1", metadata={"tags": ["parameters"]}),
-             *map(nbformat.v4.new_code_cell, DRAW.split("\n# --\n"))]
+    cells = [
+        nbformat.v4.new_markdown_cell("# A page"),
+        nbformat.v4.new_code_cell("value = 1", metadata={"tags": ["parameters"]}),
+        *map(nbformat.v4.new_code_cell, DRAW.split("\n# --\n")),
+    ]
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), tmp_path / "01_drawn.ipynb")
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"notebooks": ["01_drawn"]}), encoding="utf-8")
-    (tmp_path / "matplotlibrc").write_text("backend: Agg\nfont.size: 30\nfigure.facecolor: black\nfigure.dpi: 20", encoding="utf-8")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=spec), tmp_path / "01_drawn.ipynb"
+    )
+    (tmp_path / "mine.yaml").write_text(
+        yaml.safe_dump({"notebooks": ["01_drawn"]}), encoding="utf-8"
+    )
+    (tmp_path / "matplotlibrc").write_text(
+        "backend: Agg\nfont.size: 30\nfigure.facecolor: black\nfigure.dpi: 20", encoding="utf-8"
+    )
     (tmp_path / "kernels/python3").mkdir(parents=True)
     (tmp_path / "kernels/python3/kernel.json").write_text(json.dumps(FOREIGN), encoding="utf-8")
-    odd = {"HOME": NOWHERE, "TMPDIR": "/no/such/folder", "MPLBACKEND": "TkAgg", "JUPYTER_PATH": str(tmp_path), "XDG_CACHE_HOME": NOWHERE,
-           "JUPYTER_RUNTIME_DIR": NOWHERE, "IPYTHONDIR": NOWHERE, "MPLCONFIGDIR": NOWHERE, "GANLIB_HOME": str(tmp_path / "home")}
-    done = subprocess.run(started_on_bench(tmp_path, [str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]),
-                          cwd=tmp_path, env=os.environ | odd, capture_output=True, encoding="utf-8")
-    told = [line for line in done.stderr.splitlines() if "KeyboardInterrupt caught in kernel" not in line]     # a busy one, as it is ended
+    odd = {
+        "HOME": NOWHERE,
+        "TMPDIR": "/no/such/folder",
+        "MPLBACKEND": "TkAgg",
+        "JUPYTER_PATH": str(tmp_path),
+        "XDG_CACHE_HOME": NOWHERE,
+        "JUPYTER_RUNTIME_DIR": NOWHERE,
+        "IPYTHONDIR": NOWHERE,
+        "MPLCONFIGDIR": NOWHERE,
+        "GANLIB_HOME": str(tmp_path / "home"),
+    }
+    done = subprocess.run(
+        started_on_bench(tmp_path, [str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "out")]),
+        cwd=tmp_path,
+        env=os.environ | odd,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    # A busy one, as it is ended
+    told = [
+        line
+        for line in done.stderr.splitlines()
+        if "KeyboardInterrupt caught in kernel" not in line
+    ]
     assert (done.returncode, told) == (0, [])
-    outputs = [out for cell in nbformat.read(tmp_path / "out/01_drawn.ipynb", 4).cells[2:] for out in cell.outputs]
+    outputs = [
+        out
+        for cell in nbformat.read(tmp_path / "out/01_drawn.ipynb", 4).cells[2:]
+        for out in cell.outputs
+    ]
     assert [out.output_type for out in outputs] == ["stream", "display_data"]
     assert outputs[0].name == "stdout" and outputs[0].text == f"{sys.executable}\n"
     picture = Image.open(io.BytesIO(base64.b64decode(outputs[1].data["image/jpeg"])))
-    assert min(picture.getpixel((2, 2))) > 250 and 500 < picture.width < 650      # white, 6.4 inches at 100 dpi, cut to what is drawn
+    # white, 6.4 inches at 100 dpi, cut to what is drawn
+    assert min(picture.getpixel((2, 2))) > 250 and 500 < picture.width < 650
 
 
 def test_own_kernel_is_before_all_others(tmp_path, monkeypatch):
@@ -63,33 +97,68 @@ def test_own_kernel_is_before_all_others(tmp_path, monkeypatch):
     assert KernelSpecManager().get_kernel_spec("python3").argv == ["/bin/false"]
     for _ in range(2):
         system_surroundings.prefer_own_kernel()
-        assert KernelSpecManager().get_kernel_spec("python3").argv[:3] == ["python", "-m", "ipykernel_launcher"]
-        assert os.environ["JUPYTER_PATH"].split(os.pathsep) == [str(system_surroundings.JUPYTER), str(tmp_path)]
+        assert KernelSpecManager().get_kernel_spec("python3").argv[:3] == [
+            "python",
+            "-m",
+            "ipykernel_launcher",
+        ]
+        assert os.environ["JUPYTER_PATH"].split(os.pathsep) == [
+            str(system_surroundings.JUPYTER),
+            str(tmp_path),
+        ]
 
 
 @pytest.mark.parametrize("target", ["lab", "notebooks", "test"])
 def test_make_starts_the_own_kernel_too(target, tmp_path):
-    (tmp_path / "see.mk").write_text(f"include Makefile\nsee-{target}: ; @echo $$JUPYTER_PATH\n", encoding="utf-8")
-    said = subprocess.run(["make", "-s", "-f", tmp_path / "see.mk", f"see-{target}"], cwd=ROOT, capture_output=True, encoding="utf-8",
-                          env=os.environ | {"JUPYTER_PATH": "/other"}).stdout
+    (tmp_path / "see.mk").write_text(
+        f"include Makefile\nsee-{target}: ; @echo $$JUPYTER_PATH\n", encoding="utf-8"
+    )
+    said = subprocess.run(
+        ["make", "-s", "-f", tmp_path / "see.mk", f"see-{target}"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | {"JUPYTER_PATH": "/other"},
+    ).stdout
     assert said.strip().split(os.pathsep) == [str(ROOT / "ganlib/lab"), "/other"]
 
 
 def test_only_folders_that_cannot_be_written_are_replaced(tmp_path, monkeypatch):
-    names = ("MPLCONFIGDIR", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "TORCH_HOME", "HF_HOME", "XDG_CACHE_HOME")
+    names = (
+        "MPLCONFIGDIR",
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "TORCH_HOME",
+        "HF_HOME",
+        "XDG_CACHE_HOME",
+    )
     for name in (*names, "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("ganlib.system.surroundings.spare_folder", lambda: "/spare")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mine"))
     system_surroundings.replace_unwritable()
-    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 7] and not list(tmp_path.iterdir())
+    assert [os.environ.get(name) for name in names] == [
+        str(tmp_path / "mine"),
+        *[None] * 7,
+    ] and not list(tmp_path.iterdir())
     monkeypatch.setenv("TORCH_HOME", NOWHERE)
     system_surroundings.replace_unwritable()
-    assert [os.environ.get(name) for name in names] == [str(tmp_path / "mine"), *[None] * 4, "/spare/torch_home", None, None]
+    assert [os.environ.get(name) for name in names] == [
+        str(tmp_path / "mine"),
+        *[None] * 4,
+        "/spare/torch_home",
+        None,
+        None,
+    ]
     monkeypatch.setenv("HOME", NOWHERE)
     system_surroundings.replace_unwritable()
-    assert [os.environ[name] for name in names] == [str(tmp_path / "mine"), *(f"/spare/{name.lower()}" for name in names[1:])]
+    assert [os.environ[name] for name in names] == [
+        str(tmp_path / "mine"),
+        *(f"/spare/{name.lower()}" for name in names[1:]),
+    ]
 
 
 def test_spare_folder_is_one_that_can_be_written(tmp_path, monkeypatch):
@@ -97,10 +166,13 @@ def test_spare_folder_is_one_that_can_be_written(tmp_path, monkeypatch):
     assert system_surroundings.spare_folder.__wrapped__() == tmp_path / "cache"
     monkeypatch.setattr("ganlib.system.surroundings.CACHE", system_surroundings.Path(NOWHERE))
     assert os.access(system_surroundings.spare_folder.__wrapped__(), os.W_OK)
-    assert not system_surroundings.is_writable("~") and not system_surroundings.is_writable("")     # a home that nobody knows
+    # A home that nobody knows
+    assert not system_surroundings.is_writable("~") and not system_surroundings.is_writable("")
 
 
-SPIN = "import os, ganlib; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+SPIN = (
+    "import os, ganlib; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+)
 
 
 @pytest.mark.parametrize(
