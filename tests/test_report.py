@@ -16,6 +16,7 @@ from ganlib import errors
 from ganlib.report import runner as report_runner
 from ganlib.report import settings as report_settings
 from ganlib.report.__main__ import main
+from ganlib.report.page import render
 
 FINE = """# %% A page
 value = 3
@@ -419,3 +420,18 @@ def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):
         shown,
     )
     assert b"[1/1] 01_fine  done in" in shown
+
+
+def test_notebook_that_runs_twice_tells_its_texts_once(tmp_path):
+    """But for its headings and short sentences: the page of a report is read from top to bottom."""
+    text = "What we do here, and what we expect of it, told in one to three sentences that are long."
+    cells = [f"# A title\n\n{text} First.", f"## A part\n\n{text}", "A short sentence."]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_markdown_cell, cells)))
+    nbformat.write(notebook, tmp_path / "01_fine.ipynb")
+    entry = {"notebook": tmp_path / "01_fine.ipynb", "executed": tmp_path / "01_fine.ipynb"}
+    entry |= {"mark": "", "error": None, "seconds": 1.0, "runs": [], "parameters": {}}
+    twice = [entry | {"name": "01_fine", "title": None}, entry | {"name": "again", "title": "B title"}]
+    page = render(twice, "mine")
+    assert page.count(text) == 2 and page.count("A short sentence.") == 2
+    assert page.count(">A part</h2>") == 2 and "B title</h1>" in page
+    assert page.count("The texts of this notebook stand above") == 1

@@ -34,6 +34,7 @@ PAGE = """<!DOCTYPE html>
 <title>{title}</title><style>{css}</style></head>
 <body><nav><h2>Contents</h2><ol>{contents}</ol></nav><main>{sections}</main></body></html>
 """
+SHORT = 80  # characters of a text that may stand in a page more than once
 # In the page that an interrupted run left
 INCOMPLETE = '<meta name="ganlib-report" content="incomplete">'
 TOLD = {
@@ -54,14 +55,14 @@ def render(entries, title, incomplete=""):
         template_file="cells.html.j2",
         exclude_anchor_links=True,
     )
-    contents = []
+    contents, told = [], set()
     sections = (
         [f'<div class="failure">This report is incomplete: {html.escape(incomplete)}.</div>']
         if incomplete
         else []
     )
     for entry in entries + [{"name": "colophon", "body": colophon(entries), "mark": ""}]:
-        body = entry.get("body") or notebook_body(entry, exporter)
+        body = entry.get("body") or notebook_body(entry, exporter, told)
         body = re.sub(
             r"<h([12])>(.*?)</h\1>",
             lambda found: f'<h{found[1]} id="{anchor(entry, found[2])}">{found[2]}</h{found[1]}>',
@@ -94,9 +95,9 @@ def anchor(entry, heading):
     ).replace("·-", "")
 
 
-def notebook_body(entry, exporter):
+def notebook_body(entry, exporter, told):
     """One notebook as HTML, under the entry's title if it has one, what became of it told at the
-    top if it did not end well."""
+    top if it did not end well. told: the texts that the page has already."""
     try:
         notebook = nbformat.read(entry["executed"], as_version=4)
     # It was not run, or broke before anything was whole on disk: its title is all there is
@@ -112,17 +113,32 @@ def notebook_body(entry, exporter):
         first.source = re.sub(
             r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
         )
+    leave_out(notebook.cells, told)
     body = exporter.from_notebook_node(notebook)[0]
     if entry["mark"]:
-        told = (
+        failure = (
             f'<div class="failure">{TOLD[entry["mark"]].format(html.escape(entry["error"]))}</div>'
         )
         body = (
-            re.sub(r"(</h1>)", lambda found: found[1] + told, body, count=1)
+            re.sub(r"(</h1>)", lambda found: found[1] + failure, body, count=1)
             if "</h1>" in body
-            else told + body
+            else failure + body
         )
     return body
+
+
+def leave_out(cells, told):
+    """Take from cells the long texts that the page has already, as of a notebook that runs once
+    more with other parameters; headings stay. told: those texts, to which these are added."""
+    texts = [cell for cell in cells if cell.cell_type == "markdown"]
+    for i, cell in enumerate(texts):
+        lines = cell.source.splitlines()
+        headings = [line for line in lines if re.match("#+ ", line)]
+        text = "\n".join(line for line in lines if line not in headings).strip()
+        if len(text) > SHORT and text in told:
+            reason = ["*The texts of this notebook stand above, and are left out here.*"]
+            cell.source = "\n\n".join(headings + reason * (i == 0))
+        told.add(text)
 
 
 def colophon(entries):
