@@ -13,7 +13,6 @@ from ganlib import InputError
 from ganlib.config import Execution
 from ganlib.lab.parameters import PARAMETERS, check_parameters
 from ganlib.parallel import launch as parallel_launch
-from ganlib.parallel import ranks as parallel_ranks
 from ganlib.report.settings import default_parameters, find_settings, plan
 from ganlib.runs.job import read_job
 from ganlib.system.files import NOTEBOOKS
@@ -435,7 +434,7 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
         read.append(read_job(command[-1]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parallel_ranks.subprocess, "Popen", look)
+    monkeypatch.setattr("ganlib.parallel.child.subprocess.Popen", look)
     given = faces.loaded | {"domain_a": "1e3", "data": "/sets/né 🙂/no", "image_size": [32, 32]}
     cfg = tiny(lr_g=1e-5, lr_d=1, image_size=[32, 32])
     with pytest.raises(KeyboardInterrupt):
