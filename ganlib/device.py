@@ -30,8 +30,8 @@ def out_of_memory(cfg: TrainConfig, accumulate: int = 1, processes: int = 1):
                 break
         height, width = cfg.image_size
         raise InputError(
-            f"out of memory: {cfg.arch} at {height}x{width}, ngf {cfg.ngf}, "
-            f"{mine // accumulate} pairs at a time; {advice}"
+            f"out of memory: {cfg.arch} at {height}x{width}, ngf {cfg.ngf}, {mine // accumulate} "
+            f"pairs at a time; {advice}"
         ) from None
 
 

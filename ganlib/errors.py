@@ -57,7 +57,6 @@ class NotFinite(FloatingPointError):
         terms = ", ".join(f"{name} {value}" for name, value in values.items())
         super().__init__(
             f"step {step}: not finite in {split}: {terms}; likely causes: rates that are too high "
-            "(try lower lr_g and lr_d), or "
-            "bfloat16 (try precision float32)"
+            "(try lower lr_g and lr_d), or bfloat16 (try precision float32)"
         )
         self.step, self.split = step, split

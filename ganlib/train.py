@@ -54,8 +54,8 @@ def main(arguments=None):
             raise
         said = " ".join(str(error).split())[:120]
         return tell_error(
-            f"a process of this training was lost; {what_is_kept(folder)} "
-            f"(process {rank()}: {said})"
+            f"a process of this training was lost; {what_is_kept(folder)} (process {rank()}: "
+            f"{said})"
         )
 
 

@@ -433,8 +433,7 @@ def soak(faces, work, steps):
     assert len(whole.history) <= 20_000 + 41
     return steps, (
         f"memory {memory[0] / 2**20:.0f} to {max(memory) / 2**20:.0f} MiB, {max(handles)} handles "
-        f"at most, log {size / 1e6:.1f} MB, "
-        f"checkpoints {max(row[4] for row in flat) / 1e3:.0f} kB"
+        f"at most, log {size / 1e6:.1f} MB, checkpoints {max(row[4] for row in flat) / 1e3:.0f} kB"
     )
 
 

@@ -135,8 +135,8 @@ PHASES = {
     ),
     "training the runs of the grid": (
         "patch('ganlib.parallel.many_runs.how_many', return_value=1), "
-        "patch('ganlib.parallel.many_runs.train_one', here): "
-        "many_runs.train_grid([TrainConfig(), TrainConfig(seed=1)], faces, folder)"
+        "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([TrainConfig(), "
+        "TrainConfig(seed=1)], faces, folder)"
     ),
     "timing": "patch('ganlib.bench.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
 }
@@ -231,8 +231,8 @@ def test_typo_in_data_in_a_used_kernel_leaves_nothing_to_go_on_with(kernel, tmp_
         assert below[0][0].startswith(kind)
         assert all(lines[0].startswith("NameError: ") for lines in below[1:])
         assert errors[-1] == [
-            "NameError: run is not there: the cell that makes it has failed or was stopped, or "
-            "one above it; run that one first"
+            "NameError: run is not there: the cell that makes it has failed or was stopped, or one "
+            "above it; run that one first"
         ]
         assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == made
 

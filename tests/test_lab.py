@@ -61,8 +61,8 @@ def test_copies_are_made_when_missing_and_never_overwritten_and_a_newer_original
     write(original, "two", "2")
     started()
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"01.ipynb: the project has a newer one than your copy; to get it, rename {copy} and "
-        "start again"
+        f"01.ipynb: the project has a newer one than your copy; to get it, rename {copy} and start "
+        "again"
     ]
     assert json.loads(copy.read_text()) == mine
     copy.rename(copy.with_name("my 01.ipynb"))

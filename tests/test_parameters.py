@@ -263,8 +263,8 @@ def test_texts_are_taken_as_what_they_stand_for(name, given, value):
         ({"settings": {"lambda_id": 1}}, "lambda_id: no such field of TrainConfig"),
         (
             {"settings": {"steps": 9}, "steps": 3},
-            "settings: steps: expected another field of TrainConfig; this notebook has a "
-            "parameter of that name",
+            "settings: steps: expected another field of TrainConfig; this notebook has a parameter "
+            "of that name",
         ),
         ({"settings": {"arch": "uvcgan"}}, "settings: arch: expected another field"),
         ({"settings": {"pool_size": -1}}, "pool_size -1: expected 0 or more"),

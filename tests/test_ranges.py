@@ -541,8 +541,8 @@ def test_tiff_of_a_kind_that_cannot_be_read_is_called_by_it(kind, channels, opti
         content = write_tiff(values, order=order, deflate=deflate, **options)
         pixels, facts = examine_file("x", lambda _: content, (8, 8))
         assert pixels is None and facts["reason"] == (
-            f"a TIFF of {told}, which cannot be read; save it anew as grey (1 channel of 8 to "
-            "32 bits) or 8-bit RGB"
+            f"a TIFF of {told}, which cannot be read; save it anew as grey (1 channel of 8 to 32 "
+            "bits) or 8-bit RGB"
         )
 
 

@@ -379,10 +379,9 @@ def started_on_bench(folder, arguments):
     return [
         sys.executable,
         "-c",
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import sys; from pathlib import Path; from ganlib.report import __main__ as report, "
-        f"settings; settings.NOTEBOOKS = Path({str(folder)!r}); "
-        "from ganlib.system.command import call; "
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import sys; from "
+        f"pathlib import Path; from ganlib.report import __main__ as report, settings; "
+        f"settings.NOTEBOOKS = Path({str(folder)!r}); from ganlib.system.command import call; "
         f"report.leave(call(lambda: report.main({arguments!r})))",
     ]
 
@@ -424,13 +423,18 @@ def test_terminal_shows_what_runs_with_speed_and_time_left(bench, tmp_path):
 
 def test_notebook_that_runs_twice_tells_its_texts_once(tmp_path):
     """But for its headings and short sentences: the page of a report is read from top to bottom."""
-    text = "What we do here, and what we expect of it, told in one to three sentences that are long."
+    text = (
+        "What we do here, and what we expect of it, told in one to three sentences that are long."
+    )
     cells = [f"# A title\n\n{text} First.", f"## A part\n\n{text}", "A short sentence."]
     notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_markdown_cell, cells)))
     nbformat.write(notebook, tmp_path / "01_fine.ipynb")
     entry = {"notebook": tmp_path / "01_fine.ipynb", "executed": tmp_path / "01_fine.ipynb"}
     entry |= {"mark": "", "error": None, "seconds": 1.0, "runs": [], "parameters": {}}
-    twice = [entry | {"name": "01_fine", "title": None}, entry | {"name": "again", "title": "B title"}]
+    twice = [
+        entry | {"name": "01_fine", "title": None},
+        entry | {"name": "again", "title": "B title"},
+    ]
     page = render(twice, "mine")
     assert page.count(text) == 2 and page.count("A short sentence.") == 2
     assert page.count(">A part</h2>") == 2 and "B title</h1>" in page

@@ -79,8 +79,8 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     found = differences(near)
     assert not found.established.any()
     assert conclude(near, found) == [
-        "Between one and other no difference is established in realism and faithfulness at 3 and "
-        "3 seeds."
+        "Between one and other no difference is established in realism and faithfulness at 3 and 3 "
+        "seeds."
     ]
 
 
@@ -161,8 +161,8 @@ def test_one_seed_establishes_nothing():
     )
     said = conclude(mixed, differences(mixed))
     assert (
-        "Between one and other nothing is tested at 2 and 1 seeds: it takes 2 of each that "
-        "differ, and better 3 or more." in said
+        "Between one and other nothing is tested at 2 and 1 seeds: it takes 2 of each that differ, "
+        "and better 3 or more." in said
     )
     alone = table[table.model == "one"]
     assert len(differences(alone)) == 0 and conclude(alone, differences(alone)) == [
@@ -177,8 +177,7 @@ def test_question_without_a_score_is_not_tested():
     assert found.p.isna().tolist() == [False, True] and np.isfinite(found.effect[0])
     assert conclude(table, found)[1] == (
         "Between one and other faithfulness is not tested: a score is missing, or none moves from "
-        "seed "
-        "to seed."
+        "seed to seed."
     )
     none = table.assign(
         **{f"{name}_low": pd.Series([None] * 6, dtype=object) for name in HEADLINE[:2]}
@@ -197,8 +196,7 @@ def test_equal_scores_are_no_difference():
     )
     assert conclude(table, found) == [
         "Nothing is established: no score moves from seed to seed, so there is no spread to judge "
-        "a "
-        "difference by."
+        "a difference by."
     ]
 
 

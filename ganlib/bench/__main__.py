@@ -31,15 +31,14 @@ def in_words(result):
     roof = min(peak, reach * r["peak"]["copy"])
     lines = [
         f"{r['arch']}, recipe {r['recipe']}, {r['image_size'][0]}x{r['image_size'][1]}, ngf "
-        f"{r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, "
-        f"{r['precision']}, on {r['device']}",
+        f"{r['ngf']}, ndf {r['ndf']}, batch {r['batch_size']}, {r['precision']}, on {r['device']}",
         f"check: in float32 both steps' losses differ by {r['check']:.1e} at most (relative)",
         "",
     ]
     lines += [
         f"{name:18} {speed[name]:9.2f} pairs/s  {1000 * r['seconds'][name]:9.1f} ms a step "
-        f"({1000 * r['spread'][name][0]:.1f} to "
-        f"{1000 * r['spread'][name][1]:.1f})  {r['ratio'][name]:.2f} times the reference"
+        f"({1000 * r['spread'][name][0]:.1f} to {1000 * r['spread'][name][1]:.1f})  "
+        f"{r['ratio'][name]:.2f} times the reference"
         for name in speed
     ]
     if r["warm_up_seconds"]:
@@ -60,8 +59,8 @@ def in_words(result):
         f"cost: {r['flops_per_pair'] / 1e9:.2f} GFLOP a pair, by torch's counter",
         f"peak of this machine: {peak / 1e9:.0f} GFLOP/s in a large {r['precision']} product, "
         f"{r['peak']['copy'] / 1e9:.1f} GB/s in a large copy",
-        f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % "
-        "of that peak",
+        f"the step: {r['flops_per_second'] / 1e9:.0f} GFLOP/s, {100 * r['share_of_peak']:.0f} % of "
+        "that peak",
         f"roofline: {reach:.1f} FLOP for each byte that its operations move, so {roof / 1e9:.0f} "
         "GFLOP/s if memory alone held it back: "
         + ("products are the limit" if roof == peak else "memory is the limit"),

@@ -75,8 +75,8 @@ def describe_protocols(table, protocols, weights):
         f"{WEIGHTS[weights]}.",
         "↓ smaller is better, ↑ more; ± standard deviation over seeds, [] interval of 95 % over "
         "images.",
-        "p: Welch's t-test over seeds (other images may say otherwise), adjusted by Holm; "
-        "effect: Hedges' g; docs/statistics.md says more.",
+        "p: Welch's t-test over seeds (other images may say otherwise), adjusted by Holm; effect: "
+        "Hedges' g; docs/statistics.md says more.",
     ]
 
 

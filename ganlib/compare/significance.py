@@ -164,8 +164,7 @@ def conclude(table, found):
         if part.p.isna().all():
             lines.append(
                 f"Between {one} and {other} nothing is tested at {seeds[one]} and {seeds[other]} "
-                "seeds: it takes 2 of each that "
-                "differ, and better 3 or more."
+                "seeds: it takes 2 of each that differ, and better 3 or more."
             )
             continue
         lines += [say_established(row) for row in part[part.established].itertuples()]
@@ -174,14 +173,12 @@ def conclude(table, found):
         if len(unsure):
             lines.append(
                 f"Between {one} and {other} no difference is established in "
-                f"{' and '.join(unsure.question)} at {seeds[one]} and "
-                f"{seeds[other]} seeds."
+                f"{' and '.join(unsure.question)} at {seeds[one]} and {seeds[other]} seeds."
             )
         if len(untested):
             lines.append(
                 f"Between {one} and {other} {' and '.join(untested.question)} is not tested: a "
-                "score is missing, or none moves "
-                "from seed to seed."
+                "score is missing, or none moves from seed to seed."
             )
     return lines
 
@@ -195,6 +192,5 @@ def say_established(row):
         better, worse, loser = worse, better, row.one
     return (
         f"{row.better} is better than {loser} in {row.question} ({MEASURES[row.question]} "
-        f"{better:.3g} against {worse:.3g}, effect "
-        f"{abs(row.effect):.1f}, p {row.p_adjusted:.2g})."
+        f"{better:.3g} against {worse:.3g}, effect {abs(row.effect):.1f}, p {row.p_adjusted:.2g})."
     )

@@ -53,18 +53,14 @@ def gather(folders, weights="ema"):
         if "kid_probe_a" not in metrics["scores"][weights]:
             raise InputError(
                 f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test "
-                "images; expected 4 or more of each "
-                "domain, for a KID"
+                "images; expected 4 or more of each domain, for a KID"
             )
         for name, protocol in metrics["protocols"].items():
             if protocol.get("version") != PROTOCOL_VERSION:
                 raise InputError(
                     f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
-                    "scores, "
-                    f"expected {PROTOCOL_VERSION}; ganlib.loop.fit_or_load, with the run's config "
-                    "and "
-                    "data, scores "
-                    "it anew without a training, as notebook 04 does"
+                    f"scores, expected {PROTOCOL_VERSION}; ganlib.loop.fit_or_load, with the run's "
+                    f"config and data, scores it anew without a training, as notebook 04 does"
                 )
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         if cfg in known:
@@ -107,8 +103,8 @@ def refuse_another(name, folder, protocol, other_folder, other):
         if protocol.get(key) != other.get(key):
             raise InputError(
                 f"{name}: {key} is {protocol.get(key)!r} in {folder} and {other.get(key)!r} in "
-                f"{other_folder}: scores of different "
-                "protocols cannot be set in one table; compare runs of the same data and probe"
+                f"{other_folder}: scores of different protocols cannot be set in one table; "
+                "compare runs of the same data and probe"
             )
 
 

@@ -312,8 +312,8 @@ class Cache:
         except OSError as error:
             raise InputError(
                 f"{self.part.parent}: cannot be written ({error.strerror}); "
-                f"{self.needed / 1e9:.1f} GB of "
-                "decoded images go there: make it writable, or a link to a place that is"
+                f"{self.needed / 1e9:.1f} GB of decoded images go there: make it writable, or a "
+                "link to a place that is"
             ) from None
         return self.part
 

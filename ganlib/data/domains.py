@@ -170,16 +170,15 @@ def load_domains(
             )
         if value_range:
             raise InputError(
-                f"value_range {shown(value_range)}: the builtin faces have 8 bits; "
-                "leave value_range empty"
+                f"value_range {shown(value_range)}: the builtin faces have 8 bits; leave "
+                "value_range empty"
             )
         try:
             images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
         except MemoryError:
             raise InputError(
                 f"builtin_a {builtin_a}, builtin_b {builtin_b}, builtin_eval {builtin_eval} at "
-                f"image_size {image_size}: more than the "
-                "memory holds; take fewer or smaller images"
+                f"image_size {image_size}: more than the memory holds; take fewer or smaller images"
             ) from None
     else:
         images = make_domains(*read_files(data, size, domain_a, strict, value_range))
@@ -336,14 +335,12 @@ def check_domains(data):
             if rows != len(side):
                 raise InputError(
                     f"{name}: {len(side)} images and {rows} rows of attributes; change both, or "
-                    "leave out what is "
-                    "known of the images by _replace(attributes=None, drawn=None)"
+                    "leave out what is known of the images by _replace(attributes=None, drawn=None)"
                 )
             if data.drawn and split != "train" and len(side) != data.drawn["n_eval"]:
                 raise InputError(
                     f"{name}: {len(side)} images, and {data.drawn['n_eval']} counterparts of them "
-                    "are known; leave "
-                    "these out by _replace(drawn=None)"
+                    "are known; leave these out by _replace(drawn=None)"
                 )
 
 
@@ -393,8 +390,8 @@ def check_range(images, name="images"):
     if not -1 - ROUNDING <= low <= high <= 1 + ROUNDING:
         raise InputError(
             f"{name}: floats from {low:.4g} to {high:.4g}, expected [-1, 1]; x / 127.5 - 1 makes "
-            "it of numbers in "
-            "0 to 255, 2 * x - 1 of numbers in 0 to 1, x.clamp(-1, 1) cuts off what is beyond"
+            "it of numbers in 0 to 255, 2 * x - 1 of numbers in 0 to 1, x.clamp(-1, 1) cuts off "
+            "what is beyond"
         )
 
 

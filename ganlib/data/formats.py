@@ -34,8 +34,8 @@ KINDS = (
     Kind("AVIF", ".avif .avifs", "install a Pillow that has AVIF, or convert each to PNG"),
     Kind(
         "camera raw",
-        ".raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .3fr "
-        ".iiq .erf .mef .mos .mrw .kdc .dcr .rwl",
+        ".raw .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .3fr .iiq "
+        ".erf .mef .mos .mrw .kdc .dcr .rwl",
         "develop each to JPEG, PNG or TIFF (darktable, rawpy)",
     ),
     Kind("OpenEXR", ".exr", "convert each to TIFF or PNG"),

@@ -137,8 +137,8 @@ def check_places(data, layout, rows):
     if bare and loose:
         raise InputError(
             f"data {shorten(data)}: domain {shorten(bare[0], 100)} has no train, and "
-            f"{len(loose):,} images lie outside of the "
-            f"layout, the first {shorten(loose[0])}; {LAYOUTS}"
+            f"{len(loose):,} images lie outside of the layout, the first {shorten(loose[0])}; "
+            f"{LAYOUTS}"
         )
 
 
@@ -164,9 +164,9 @@ def written_ranges(manifest, groups, rows):
         found = sorted({rows[printable(f)][2] for f in files if printable(f) in rows} - {None})
         if len(found) > 1:
             raise InputError(
-                f"manifest {manifest}: low and high of domain {printable(domain)} are "
-                f"{found[0]} and {found[1]}; expected the same in all rows that have "
-                "them; put it right, or delete it to split anew"
+                f"manifest {manifest}: low and high of domain {printable(domain)} are {found[0]} "
+                f"and {found[1]}; expected the same in all rows that have them; put it right, or "
+                "delete it to split anew"
             )
         ranges |= {domain: found[0]} if found else {}
     return ranges
@@ -206,8 +206,7 @@ def decode_domains(source, entries, names, size, folder, progress, data, strict,
             if sha256 and found != sha256 and not reason:
                 raise InputError(
                     f"manifest {source.manifest}: {printable(file)} has changed since it was "
-                    "written; put the old "
-                    "file back, or delete the manifest to split anew"
+                    "written; put the old file back, or delete the manifest to split anew"
                 )
         refuse_foreign(facts, printable(domain), data)
         tables.append(facts)
@@ -240,8 +239,7 @@ def settle(facts, images, domain, data):
         if len(loose) <= len(missing):
             raise InputError(
                 f"data {printable(data)}: {len(loose)} readable images of domain {domain} in "
-                "train; expected 3 or more, or "
-                "images in val and test"
+                "train; expected 3 or more, or images in val and test"
             )
         digests = facts.sha256[good].to_numpy()[loose]
         split[loose] = assign(digests, group(images, loose, digests), missing)
@@ -250,8 +248,8 @@ def settle(facts, images, domain, data):
             if not n or not (split == "train").any():
                 raise InputError(
                     f"data {printable(data)}: the {len(loose)} images of domain {domain} are too "
-                    f"alike to hold out a {s} "
-                    "that train does not know; add images, or lay some in val and test"
+                    f"alike to hold out a {s} that train does not know; add images, or lay some in "
+                    "val and test"
                 )
             notes += [] if unsplit else [f"{domain} has no {s}: {n} images of train are held out"]
     facts.loc[good, "split"] = split
@@ -283,9 +281,8 @@ def refuse_many(facts, data):
         told = f" ({', '.join(f'{n:,} {name}' for name, n in kinds.items())})" if len(kinds) else ""
         raise InputError(
             f"data {shorten(data)}: {len(bad)} of {total} images cannot be read, more than 1 "
-            f"%{told}; the first: "
-            f"{clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove them (python -m "
-            "ganlib.doctor lists them all)"
+            f"%{told}; the first: {clip(bad.file.iloc[0])} ({bad.reason.iloc[0]}); mend or remove "
+            f"them (python -m ganlib.doctor lists them all)"
         )
 
 

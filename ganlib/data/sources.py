@@ -38,8 +38,7 @@ PLAIN = re.compile(
 )
 LAYOUTS = (
     "expected SPLIT/DOMAIN/* or DOMAIN/SPLIT/* (train, val, test; any two domain names), trainA "
-    "trainB valA valB testA "
-    "testB, or one folder for each domain"
+    "trainB valA valB testA testB, or one folder for each domain"
 )
 MAX_BYTES = 256 * 2**20  # of one file, as it unpacks
 MAX_DEPTH = 50  # of folders below that of the data set
@@ -197,8 +196,7 @@ def open_hub(name):
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise InputError(
             f"data hf:{name}: cannot be had ({reason[:200]}); check the name and the network, or "
-            "download "
-            "it elsewhere and give its folder: hf:FOLDER"
+            "download it elsewhere and give its folder: hf:FOLDER"
         ) from None
     # "SPLIT/DOMAIN/000012.row" -> (split, row, image column); the tables with encoded images
     rows, raw, refused = {}, {}, []
@@ -300,10 +298,9 @@ def label_column(name, split, splits, columns):
         else ""
     )
     raise InputError(
-        f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns "
-        f"in {printable(split)} "
-        f"({shorten(found)}){ways}; expected two of images, or one of images and one of labels: a "
-        "ClassLabel, or two values"
+        f"data hf:{shorten(name)}: {len(columns)} image columns and {len(labels)} label columns in "
+        f"{printable(split)} ({shorten(found)}){ways}; expected two of images, or one of images "
+        f"and one of labels: a ClassLabel, or two values"
     )
 
 
@@ -352,8 +349,8 @@ def find_layout(seen, meant):
                     (
                         attempt.used[0],
                         (),
-                        f"may be of the domain {two[0]} or of {two[1]}; take one level of "
-                        "folders away",
+                        f"may be of the domain {two[0]} or of {two[1]}; take one level of folders "
+                        "away",
                     )
                 )
             return attempt.lay_out(wrong)
@@ -402,8 +399,8 @@ class Attempt:
                     (
                         f,
                         splits_of(held[0]),
-                        f"lies in a folder {printable(held[0])}, but would be trained on; "
-                        "lay both domains out alike, or move it",
+                        f"lies in a folder {printable(held[0])}, but would be trained on; lay both "
+                        "domains out alike, or move it",
                     )
                 )
         if (
@@ -415,8 +412,8 @@ class Attempt:
                 (
                     self.used[0],
                     (),
-                    "lies in a folder called like a split, where those of two domains are "
-                    "looked for",
+                    "lies in a folder called like a split, where those of two domains are looked "
+                    "for",
                 )
             )
         return Layout(groups, outside, misplaced)

@@ -150,8 +150,7 @@ def read_manifest(path, files, strict=True):
         if strict and file not in there:
             raise InputError(
                 f"manifest {path}: {file} is in it, but not in the data; put the file back, take "
-                "its row out, or "
-                "delete the manifest to split anew"
+                "its row out, or delete the manifest to split anew"
             )
     return {file: row for file, row in rows.items() if file in there}
 
@@ -182,8 +181,7 @@ def write_manifest(path, facts, ranges):
     except (OSError, InputError) as error:
         return (
             f"the splits could not be written to {path} ({printable(error)}); they come from the "
-            "files' contents, and "
-            "stay as they are while the files and image_size do"
+            "files' contents, and stay as they are while the files and image_size do"
         )
     return (
         f"the splits are written down in {path.name} and stay as they are; delete it to split anew"

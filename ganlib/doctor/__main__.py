@@ -73,9 +73,8 @@ def to_text(images, diagnosis, cost):
     lines += [
         "" if diagnosis.findings else "nothing found that should be mended\n",
         f"The domains are told apart in {apart['told_apart']:.1%} of the cases by colours and "
-        "edges alone; sliced Wasserstein "
-        f"distance of A to B {apart['a_to_b']}, of A to itself {apart['a_to_a']}, of B to itself "
-        f"{apart['b_to_b']}.",
+        f"edges alone; sliced Wasserstein distance of A to B {apart['a_to_b']}, of A to itself "
+        f"{apart['a_to_a']}, of B to itself {apart['b_to_b']}.",
     ]
     return "\n".join(lines + ([tell_cost(cost)] if cost else []))
 

@@ -365,8 +365,8 @@ def check_quality(known, size):
             known,
             grey & common,
             "grey images, most of their domain: {n}",
-            "nothing, if the other "
-            "domain is to be grey too; else the generator has to invent all colour",
+            "nothing, if the other domain is to be grey too; else the generator has to invent all "
+            "colour",
         )
     )
 
@@ -418,8 +418,8 @@ def check_ranges(known, images):
         rows = np.flatnonzero(mine & colour & unseen)
         if len(rows) > 0.5 * (mine & colour).sum():
             text = (
-                f"{domain}: 16-bit colour images, read by their upper 8 bits, that "
-                f"{looks}: {len(rows)}"
+                f"{domain}: 16-bit colour images, read by their upper 8 bits, that {looks}: "
+                f"{len(rows)}"
             )
             fix = "save them anew in 8 bits, or scaled to use all 16"
             found.append(
@@ -474,8 +474,8 @@ def check_copies(known, images):
             "leakage",
             ERROR,
             across_split & ~across_side,
-            "pairs of images in different splits that are the same picture, so that "
-            "test scores reward memory",
+            "pairs of images in different splits that are the same picture, so that test scores "
+            "reward memory",
             "take the copies out of val and test, or lay each domain in one folder: copies are "
             "then kept together",
         ),
@@ -512,8 +512,8 @@ def check_likeness(known, features, images):
                 Finding(
                     "few_images",
                     WARNING,
-                    f"training images of {name}: {n}, so few that the discriminator can "
-                    "learn them by heart",
+                    f"training images of {name}: {n}, so few that the discriminator can learn them "
+                    "by heart",
                     f"add images, {FEW} at the very least; the study had 3,400",
                     [],
                     [],
@@ -564,8 +564,8 @@ def check_likeness(known, features, images):
             Finding(
                 "swapped_domains",
                 WARNING,
-                f"A ({images.domains[0]}) looks photographed and B "
-                f"({images.domains[1]}) drawn: in this project A is anime and B is selfie",
+                f"A ({images.domains[0]}) looks photographed and B ({images.domains[1]}) drawn: in "
+                f"this project A is anime and B is selfie",
                 f"set domain_a to '{images.domains[1]}', or mind the names when you read the "
                 "results",
                 [],

@@ -177,8 +177,7 @@ def tell_cost(cost, pairs=STUDY_PAIRS):
     duration = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
     return (
         f"The study's training ({pairs:,} pairs at ngf {cost['ngf']}) takes about {duration} on "
-        f"this machine ({cost['device']}: "
-        f"{cost['pairs_per_second']:.2g} pairs/s as busy as it is now), {cost['training_mib']:,} "
-        f"MiB for the networks and {cost['data_mib']:,} MiB for the "
+        f"this machine ({cost['device']}: {cost['pairs_per_second']:.2g} pairs/s as busy as it is "
+        f"now), {cost['training_mib']:,} MiB for the networks and {cost['data_mib']:,} MiB for the "
         "images. UVCGAN takes up to twice as long."
     )

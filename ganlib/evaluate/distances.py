@@ -124,8 +124,8 @@ def precision_recall(fake, real):
 
     if min(len(fake), len(real)) <= NEIGHBOUR + 1:
         raise ValueError(
-            f"precision and recall of {len(fake)} and {len(real)} images: expected "
-            f"{NEIGHBOUR + 2} or more of each"
+            f"precision and recall of {len(fake)} and {len(real)} images: expected {NEIGHBOUR + 2} "
+            f"or more of each"
         )
     return calculate_precision_recall_full(fake.cpu(), real.cpu(), NEIGHBOUR)
 

@@ -32,9 +32,8 @@ def find_warnings(history, steps, untranslated=None, inverted=None):
             if (loss := recent[f"d_{side}"].mean()) < WON:
                 found[f"d_{side} wins"] = (
                     f"discriminator {side.upper()} has been winning for {long} steps (loss "
-                    f"{loss:.3f}; 0.25 is a draw), so its generator "
-                    "learns little: try a lower lr_d, fewer d_layers, a larger pool_size, or "
-                    "more training images"
+                    f"{loss:.3f}; 0.25 is a draw), so its generator learns little: try a lower "
+                    "lr_d, fewer d_layers, a larger pool_size, or more training images"
                 )
         # Without a weight the cycle loss is not computed.
         cycle = train.get("cycle", pd.Series(np.nan, train.index))
@@ -42,8 +41,8 @@ def find_warnings(history, steps, untranslated=None, inverted=None):
         if means.iloc[-1] > CLIMB * means.min():
             found["cycle climbs"] = (
                 f"the cycle loss climbs: {means.iloc[-1]:.2f} over the last {long} steps, it has "
-                f"been {means.min():.2f}; content gets "
-                "lost on the way: try a lower lr_g or a higher lambda_cycle"
+                f"been {means.min():.2f}; content gets lost on the way: try a lower lr_g or a "
+                "higher lambda_cycle"
             )
     # At the start all outputs are alike
     if len(val) and "variety_a" in val and val.iloc[-1].step >= max(LEAST, steps / 2):
@@ -52,18 +51,18 @@ def find_warnings(history, steps, untranslated=None, inverted=None):
             if last[f"variety_{side}"] < VARIETY:
                 found[f"fake_{side} alike"] = (
                     f"outputs lose their variety: fake_{side} images differ from each other "
-                    f"{last[f'variety_{side}']:.0%} as much as real "
-                    "ones do (mode collapse): try a larger pool_size, a lower lr_d, a higher "
-                    "lambda_cycle, or an earlier checkpoint"
+                    f"{last[f'variety_{side}']:.0%} as much as real ones do (mode collapse): try a "
+                    "larger pool_size, a lower lr_d, a higher lambda_cycle, or an earlier "
+                    "checkpoint"
                 )
         for way, side in (("ab", "b"), ("ba", "a")):
             unlike = (untranslated or {}).get(f"kid_{side}", np.inf)
             if last[f"content_{way}"] < COPY[0] and last.get(f"kid_{side}", 0) > COPY[1] * unlike:
                 found[f"{way} copies"] = (
                     f"g_{way} only copies its input (content distance "
-                    f"{last[f'content_{way}']:.2f}, of 1 for two strangers), and fake_{side} "
-                    "looks as little like its domain as untranslated images: try a lower "
-                    "lambda_idt, a lower lambda_cycle, or more steps"
+                    f"{last[f'content_{way}']:.2f}, of 1 for two strangers), and fake_{side} looks "
+                    "as little like its domain as untranslated images: try a lower lambda_idt, a "
+                    "lower lambda_cycle, or more steps"
                 )
     if len(val) and val.iloc[-1].step >= max(LEAST, steps / 2):
         found |= warn_of_inverting(val.iloc[-1], untranslated or {}, inverted or {})
@@ -80,10 +79,9 @@ def warn_of_inverting(last, untranslated, inverted):
         if last.get(f"correlation_{way}", 0) < INVERTED and not expected:
             found[f"{way} inverts"] = (
                 f"g_{way} inverts its input: dark becomes bright, as in a photographic negative "
-                f"(correlation of the pixels of fake_{side} with "
-                f"its input {last[f'correlation_{way}']:.2f}; -1 for the negative), and real "
-                f"images of {side.upper()} are not like that; the way "
-                "back inverts again, so the cycle loss does not tell: try a higher lambda_idt, or "
-                "another seed"
+                f"(correlation of the pixels of fake_{side} with its input "
+                f"{last[f'correlation_{way}']:.2f}; -1 for the negative), and real images of "
+                f"{side.upper()} are not like that; the way back inverts again, so the cycle loss "
+                "does not tell: try a higher lambda_idt, or another seed"
             )
     return found

@@ -74,8 +74,8 @@ def find_inception(where, device="cpu"):
                 )
         except (OSError, RuntimeError) as error:  # RuntimeError: what came is another file
             print(
-                f"inception: its weights could not be fetched ({' '.join(str(error).split())}), "
-                f"so nothing is scored by it; {advice}"
+                f"inception: its weights could not be fetched ({' '.join(str(error).split())}), so "
+                f"nothing is scored by it; {advice}"
             )
             return None
         finally:

@@ -116,8 +116,7 @@ def export(args):
         shutil.rmtree(part, ignore_errors=True)
     print(
         f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their "
-        "counterparts, and "
-        f"attributes.csv written to {args.folder}"
+        f"counterparts, and attributes.csv written to {args.folder}"
     )
 
 

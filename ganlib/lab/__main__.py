@@ -70,8 +70,8 @@ def copy_notebooks(copies):
             write_atomic(mine, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
         elif find_version(mine) != version:
             said.append(
-                f"{path.name}: the project has a newer one than your copy; to get it, "
-                f"rename {mine} and start again"
+                f"{path.name}: the project has a newer one than your copy; to get it, rename "
+                f"{mine} and start again"
             )
     return said
 

@@ -46,9 +46,9 @@ def check_divisible(net: nn.Module, size: tuple[int, int], n_down: int) -> None:
     if any(side % factor or side < 2 * factor for side in size):
         near = "x".join(str(max(2 * factor, side // factor * factor)) for side in size)
         raise InputError(
-            f"image size {size[0]}x{size[1]}: {type(net).__name__} needs a height and a width "
-            "that are "
-            f"multiples of {factor}, {2 * factor} or more; set image_size to {near}, for instance"
+            f"image size {size[0]}x{size[1]}: {type(net).__name__} needs a height and a width that "
+            f"are multiples of {factor}, {2 * factor} or more; set image_size to {near}, for "
+            f"instance"
         )
 
 

@@ -38,8 +38,7 @@ class PatchDiscriminator(nn.Module):
         if min(x.shape[-2:]) < self.min_side:
             raise InputError(
                 f"image size {x.shape[-2]}x{x.shape[-1]}: this discriminator needs a height and a "
-                "width "
-                f"of {self.min_side} or more; take fewer layers or a larger image_size"
+                f"width of {self.min_side} or more; take fewer layers or a larger image_size"
             )
         score = self.head(self.body(x))  # (B, 1, h, w)
         if not self.global_score:

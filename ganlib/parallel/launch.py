@@ -58,8 +58,8 @@ def launch(cfg, data, folder, how):
     job = write_job(cfg, data, folder, how.accumulate, how.resume)
     if torch.cuda.is_available() and how.processes > torch.cuda.device_count():
         raise InputError(
-            f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; "
-            "expected at most as many"
+            f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; expected "
+            "at most as many"
         )
     threads = os.environ.get("OMP_NUM_THREADS")
     threads = threads or max(1, (os.cpu_count() or 1) // how.processes)

@@ -211,8 +211,8 @@ def train_alone(cfg, loaded, fingerprint, runs, inception, workers):
     )
     if data.fingerprint != fingerprint:
         raise InputError(
-            f"data {loaded['data']}: this worker finds other images there; expected the same "
-            "files on every machine"
+            f"data {loaded['data']}: this worker finds other images there; expected the same files "
+            "on every machine"
         )
     place, host = find_place()
     if torch.cuda.is_available():

@@ -132,8 +132,8 @@ def refuse_other(before, asked, page, title):
         there = None if there == f"ganlib: {title}" else there
     if there:
         raise InputError(
-            f"{page.parent}: holds a report of {printable(there)[:300]}; choose another "
-            "folder by --out, or replace that report by --resume"
+            f"{page.parent}: holds a report of {printable(there)[:300]}; choose another folder by "
+            "--out, or replace that report by --resume"
         )
 
 

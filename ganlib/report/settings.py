@@ -184,6 +184,6 @@ def default_parameters(notebook):
     except Exception as error:
         raise InputError(
             f"{notebook.name}: its parameters cannot be read "
-            f"({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose "
-            "cell tagged `parameters` sets each to a plain value"
+            f"({printable(' '.join(str(error).split()))[:100]}); expected a notebook whose cell "
+            "tagged `parameters` sets each to a plain value"
         ) from None

@@ -105,8 +105,8 @@ def check_finite(weights, step):
     for name, state in weights.items():
         if not all(value.isfinite().all() for value in state.values()):
             raise FloatingPointError(
-                f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, "
-                "or precision float32"
+                f"step {step}: a weight of {name} is not finite; try lower rates lr_g and lr_d, or "
+                "precision float32"
             )
 
 
@@ -175,9 +175,9 @@ def load_checkpoint(folder, device, cfg, fingerprint, state):
     else:
         if found:
             raise InputError(
-                f"{found[0]}: of this run no checkpoint is left that is whole and has its log; "
-                f"put back what was damaged ({LOG} belongs "
-                f"to it), or delete {Path(folder) / 'checkpoint-*.pt'} to train from the start"
+                f"{found[0]}: of this run no checkpoint is left that is whole and has its log; put "
+                f"back what was damaged ({LOG} belongs to it), or delete "
+                f"{Path(folder) / 'checkpoint-*.pt'} to train from the start"
             )
         return 0, None, 0
     show_difference(

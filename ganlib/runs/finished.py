@@ -128,8 +128,8 @@ def score_run(run, data, inception=None):
     config = read_json(run.folder / "config.json")
     if config.get("data_fingerprint") != data.fingerprint:
         raise InputError(
-            f"run folder {run.folder}: trained on other images than {data.name}; score it on "
-            "those it was trained on"
+            f"run folder {run.folder}: trained on other images than {data.name}; score it on those "
+            "it was trained on"
         )
     judge = Judge(data, "test", inception, SCORED, device=next(run.nets.g_ab.parameters()).device)
     protocols = json.loads(json.dumps(judge.protocols()))

@@ -42,14 +42,13 @@ def compare(way, scores, marks):
     if kid:
         untranslated, kid = marks["untranslated"][f"kid_{target}"], kid["value"]
         said.append(
-            f"{better(kid, untranslated)} {target.upper()} than untranslated images are "
-            f"(KID {kid:.2f} against {untranslated:.2f}"
-            f"{truth(marks, f'kid_{target}')})"
+            f"{better(kid, untranslated)} {target.upper()} than untranslated images are (KID "
+            f"{kid:.2f} against {untranslated:.2f}{truth(marks, f'kid_{target}')})"
         )
     strangers = marks["random"][f"content_{way}"]
     said.append(
-        f"{better(content, strangers)} their inputs than random images are "
-        f"(content distance {content:.2f} against {strangers:.2f}{truth(marks, f'content_{way}')})"
+        f"{better(content, strangers)} their inputs than random images are (content distance "
+        f"{content:.2f} against {strangers:.2f}{truth(marks, f'content_{way}')})"
     )
     return f"**{DIRECTIONS[way]}:** the fakes are {'; they are '.join(said)}."
 

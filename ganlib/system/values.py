@@ -127,8 +127,8 @@ def take_size(value):
         except InputError:
             pass  # told below
     raise InputError(
-        f"image_size {shown(value)}: expected one whole number of pixels, or height and width, "
-        "for instance [48, 64]"
+        f"image_size {shown(value)}: expected one whole number of pixels, or height and width, for "
+        "instance [48, 64]"
     )
 
 
