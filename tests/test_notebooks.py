@@ -272,6 +272,7 @@ def write(images, folder):
                 write_png(image, str(folder / split / domain / f"{i:03}.png"))
 
 
+@pytest.mark.slow
 def test_new_notebook_is_copied_from_the_template(tmp_path, monkeypatch):
     """As CONTRIBUTING.md says: copied, and named in the settings of a report."""
     (tmp_path / "06_mine.ipynb").write_bytes((NOTEBOOKS / "template.ipynb").read_bytes())
