@@ -350,6 +350,7 @@ def test_densities_of_a_measure_that_is_the_same_everywhere():
     ].get_visible()
 
 
+@pytest.mark.slow
 def test_fingerprint_follows_images_that_are_changed_in_memory(faces):
     mirrored = faces._replace(
         train=Pair(*[torch.cat([side, side.flip(-1)]) for side in faces.train])

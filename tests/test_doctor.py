@@ -17,6 +17,8 @@ from ganlib.faces import draw_faces
 
 COUNTS = {"train": 110, "val": 8, "test": 8}
 
+pytestmark = pytest.mark.slow  # they look at hundreds of images
+
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
@@ -34,12 +36,10 @@ def findings(folder, size=64):
     return {f.check: f for f in examine(load_domains(folder, size)).findings}
 
 
-@pytest.mark.slow
 def test_nothing_is_found_in_sound_images(clean):
     assert findings(clean) == {}
 
 
-@pytest.mark.slow
 def test_nothing_is_found_in_the_built_in_faces():
     large = load_domains("builtin", 128, builtin_a=100, builtin_b=100, builtin_eval=1, seed=5)
     assert examine(large).findings == []
@@ -48,7 +48,6 @@ def test_nothing_is_found_in_the_built_in_faces():
     assert diagnosis.apart["a_to_b"] > 3 * max(diagnosis.apart["a_to_a"], diagnosis.apart["b_to_b"])
 
 
-@pytest.mark.slow
 def test_every_planted_fault_is_found_and_no_other(clean, tmp_path):
     folder = tmp_path / "planted"
     shutil.copytree(clean, folder)
@@ -114,7 +113,6 @@ def test_every_planted_fault_is_found_and_no_other(clean, tmp_path):
     assert all(f.fix for f in found.values())
 
 
-@pytest.mark.slow
 def test_swapped_small_and_unequal_domains(clean, tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).symlink_to(clean / split)
@@ -135,7 +133,6 @@ def test_swapped_small_and_unequal_domains(clean, tmp_path):
     assert [f.check for f in check_likeness(known, features, images)] == ["few_images", "unequal"]
 
 
-@pytest.mark.slow
 def test_command_tells_and_writes_for_scripts_and_people(clean, tmp_path, capsys):
     assert main([str(clean), "--no-cost"]) == 0
     assert "nothing found that should be mended" in capsys.readouterr().out
@@ -169,7 +166,6 @@ def test_command_tells_and_writes_for_scripts_and_people(clean, tmp_path, capsys
     assert Image.open(tmp_path / "out/doctor-01-enlarged.png").width > 300
 
 
-@pytest.mark.slow
 def test_data_that_training_refuses_is_looked_at_and_every_unreadable_file_listed(
     clean, tmp_path, capsys
 ):
@@ -189,7 +185,6 @@ def test_data_that_training_refuses_is_looked_at_and_every_unreadable_file_liste
     assert found["left_out"][0].startswith("train/anime/notes.txt: no image")
 
 
-@pytest.mark.slow
 def test_a_few_images_are_enough_to_look_at(clean, tmp_path, capsys):
     for k, domain in enumerate("AB"):
         (tmp_path / f"train{domain}").mkdir()
@@ -206,7 +201,6 @@ def test_a_few_images_are_enough_to_look_at(clean, tmp_path, capsys):
     assert told["cost"]["pairs_per_second"] > 0
 
 
-@pytest.mark.slow
 def test_leak_is_found_behind_a_copy_in_the_other_domain(clean, tmp_path):
     shutil.copytree(clean, tmp_path / "set")
     for name in ("train/selfie/both.png", "test/selfie/both.png"):
@@ -218,7 +212,6 @@ def test_leak_is_found_behind_a_copy_in_the_other_domain(clean, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_turned_images_are_judged_as_they_are_seen(clean, tmp_path):
     shutil.copytree(clean, tmp_path / "set")
     exif = Image.Exif()
@@ -239,7 +232,6 @@ def test_size_that_the_networks_do_not_take_is_a_finding(clean, capsys):
     assert [f["check"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["image_size"]
 
 
-@pytest.mark.slow
 def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
     shutil.copytree(clean, tmp_path / "set")
     for file in (tmp_path / "set").glob("*/selfie/*.png"):

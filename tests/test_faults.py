@@ -28,9 +28,10 @@ from ganlib.runs import folder as runs_folder
 from ganlib.runs.signals import Stop
 from ganlib.system import files as system_files
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+    pytest.mark.slow,  # all of them have something trained before
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,18 +47,15 @@ def work(tmp_path):
     return tmp_path / "Läufe, – 走 'x'"
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments(faces, work):
     faults.killed(faces, work, 6, configs={"one": faults.small(steps=16)})
 
 
-@pytest.mark.slow
 def test_sigterm_and_ctrl_c_end_after_the_step_with_a_checkpoint(faces, work):
     faults.interrupted(faces, work, 1, signal.SIGTERM, steps=30)
     faults.interrupted(faces, work, 1, signal.SIGINT, steps=30)
 
 
-@pytest.mark.slow
 def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
     assert (
         faults.full_disk(faces, work, faults.ROOM[:3], steps=16)[1]
@@ -65,27 +63,22 @@ def test_full_disk_is_told_and_what_was_whole_stays(faces, work):
     )
 
 
-@pytest.mark.slow
 def test_damaged_checkpoint_is_named_and_the_one_before_it_used(faces, work):
     faults.damaged(faces, work, 5, steps=16)
 
 
-@pytest.mark.slow
 def test_second_process_in_a_run_folder_is_refused(faces, work):
     faults.two_in_one_folder(faces, work, 1, steps=40)
 
 
-@pytest.mark.slow
 def test_two_processes_killed_and_ended_by_sigterm_go_on_to_the_same_run(faces, work):
     faults.two_processes(faces, work, 2)
 
 
-@pytest.mark.slow
 def test_many_steps_leave_memory_and_handles_as_they_were(faces, work):
     faults.soak(faces, work, 300)
 
 
-@pytest.mark.slow
 def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     (tmp_path / "checkpoint-000000004.pt").write_bytes(b"nothing")
     with pytest.raises(
@@ -99,7 +92,6 @@ def test_no_whole_checkpoint_left_is_told(faces, tiny, tmp_path):
     assert loop.fit(tiny(), faces, tmp_path, Execution(resume=False)).metrics["resumed_at"] == []
 
 
-@pytest.mark.slow
 def test_checkpoint_of_another_config_or_data_shows_the_difference(faces, tiny, tmp_path):
     stop_after(3, tiny(), faces, tmp_path / "one")
     (tmp_path / "other").mkdir()
@@ -141,7 +133,6 @@ def stop_after(n, cfg, faces, folder, number=signal.SIGINT, **given):
         loop.fit(cfg, faces, folder, Execution(**given))
 
 
-@pytest.mark.slow
 def test_stop_keeps_the_step_it_came_in_and_not_half_of_it(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=9, epoch_steps=4)
     whole = loop.fit(cfg, faces, tmp_path / "whole")
@@ -178,7 +169,6 @@ def test_stop_does_not_hide_an_error_and_leaves_other_threads_alone():
     assert heard == [{}]
 
 
-@pytest.mark.slow
 def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
     """In a real kernel: the cell that trains is interrupted, the next one goes on and finishes
     the run."""
@@ -235,7 +225,6 @@ def next_of(get, cell, said):
         raise AssertionError(f"no answer from the kernel; so far: {said}") from None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "term, poison",
     [
@@ -283,7 +272,6 @@ def test_training_stops_at_the_step_that_is_not_finite_with_its_batch_and_state(
     assert run.metrics["resumed_at"] == [3] and not list(tmp_path.glob("failed-*"))
 
 
-@pytest.mark.slow
 def test_weights_that_are_not_finite_are_no_checkpoint(faces, tiny, tmp_path, monkeypatch):
     def spoil(ema, net, decay, update=models_ema.update_ema):
         update(ema, net, decay)
@@ -331,7 +319,6 @@ def test_file_system_without_locks_is_told_and_holds_nobody_up(
     assert capsys.readouterr().out.startswith(f"warning: {tmp_path}/.lock: no lock is to be had")
 
 
-@pytest.mark.slow
 def test_clock_that_is_set_back_changes_nothing(faces, tiny, tmp_path, monkeypatch):
     whole = loop.fit(tiny(), faces, tmp_path / "whole")
     backwards = iter(range(10**9, 0, -(10**5)))
@@ -357,7 +344,6 @@ def test_folder_that_cannot_be_written_is_named(faces, tiny, tmp_path):
         loop.fit(tiny(), faces, tmp_path / "file" / "run")
 
 
-@pytest.mark.slow
 def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     """In a mount of its own, where the tree cannot be written."""
     read_only = (
@@ -406,7 +392,6 @@ def test_read_only_source_tree_trains_where_ganlib_home_says(work):
     assert list((work / "home/runs").glob("*/metrics.json"))
 
 
-@pytest.mark.slow
 def test_long_training_writes_no_more_than_so_many_lines(faces, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("ganlib.runs.log.LINES", 4)
     run = loop.fit(tiny(steps=9), faces, tmp_path)
@@ -439,7 +424,6 @@ def test_step_whose_discriminators_fail_is_not_half_taken(faces, tiny, tmp_path,
         )
 
 
-@pytest.mark.slow
 def test_validation_that_is_not_finite_keeps_its_own_batch_and_scores_that_are_not_are_left_out(
     faces, tiny, tmp_path, monkeypatch
 ):
@@ -478,7 +462,6 @@ def test_no_room_for_the_batch_hides_no_term(faces, tiny, tmp_path, monkeypatch)
         loop.fit(tiny(), faces, tmp_path)
 
 
-@pytest.mark.slow
 def test_stop_in_the_last_step_and_while_it_is_scored_loses_nothing(
     faces, tiny, tmp_path, monkeypatch, capsys
 ):
@@ -526,7 +509,6 @@ def test_stop_whose_handler_raises_nothing_is_no_finished_run(faces, tiny, tmp_p
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.slow
 def test_log_that_lost_its_end_costs_one_checkpoint(faces, tiny, tmp_path, capsys):
     cfg = tiny(steps=8)
     whole = loop.fit(cfg, faces, tmp_path / "whole")

@@ -142,6 +142,7 @@ NAMED = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @fuzz(400)
 @given(
     NAMED

@@ -64,6 +64,7 @@ def test_one_place_knows_of_it(home):
         assert str(told.value).isprintable()
 
 
+@pytest.mark.slow
 def test_training_from_a_file_to_its_scores(home, faces, monkeypatch):
     """It went to the end in a folder named ~, and then could not be read."""
     save(faces, home / "set")

@@ -67,6 +67,7 @@ def batch(n, side=32, seed=0):
     return torch.rand(2, n, 3, side, side, generator=rng) * 2 - 1
 
 
+@pytest.mark.slow
 @ARCHS
 @pytest.mark.parametrize(
     "parts, layout, dtype",
@@ -559,6 +560,7 @@ def test_processes_that_do_not_divide_the_batch_are_refused(faces, tiny, tmp_pat
         loop.fit_or_load(tiny(batch_size=3), faces, tmp_path, Execution(processes=2))
 
 
+@pytest.mark.slow
 def test_command_trains_says_so_and_does_not_train_twice(tiny, tmp_path, capsys):
     path = job(tmp_path, tiny(steps=2))
     assert (

@@ -126,6 +126,7 @@ def test_two_runs_of_one_seed_are_equal_and_another_seed_is_not(faces, tiny, tmp
     assert not torch.equal(weights(one.nets.g_ab), weights(other.nets.g_ab))
 
 
+@pytest.mark.slow
 def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
     cfg = tiny(steps=7, epoch_steps=3)
     run = loop.fit(cfg, faces, tmp_path / "run")
@@ -247,6 +248,7 @@ def test_run_that_breaks_off_leaves_the_finished_one_before_it(faces, tiny, tmp_
     assert again.metrics == before.metrics and again.history.equals(before.history)
 
 
+@pytest.mark.slow
 def test_folder_of_another_config_shows_the_difference(faces, tiny, tmp_path):
     loop.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(
@@ -267,6 +269,7 @@ def test_folder_with_a_broken_config_is_named(faces, tiny, tmp_path):
             attempt()
 
 
+@pytest.mark.slow
 def test_folder_of_other_data_is_refused(faces, tiny, tmp_path):
     loop.fit(tiny(steps=1), faces, tmp_path / "run")
     with pytest.raises(InputError, match="data_fingerprint"):
@@ -541,6 +544,7 @@ def test_bfloat16_trains_near_float32(faces, tiny, tmp_path):
     assert not torch.equal(weights(exact.nets.g_ab), weights(rounded.nets.g_ab))
 
 
+@pytest.mark.slow
 def test_metrics_are_json_that_says_what_was_run(faces, tiny, tmp_path):
     loop.fit(tiny(), faces, tmp_path / "run")
     figures = json.loads((tmp_path / "run/metrics.json").read_text())
@@ -702,6 +706,7 @@ def test_best_weights_are_those_of_the_lowest_kid(faces, tiny, tmp_path, monkeyp
     assert not torch.equal(kept[1], kept[2])
 
 
+@pytest.mark.slow
 def test_validation_judges_the_fakes_of_the_means_each_in_its_domain(faces, tiny):
     cfg, uneven = tiny(), faces._replace(val=Pair(faces.val.a, faces.val.b[:4]))
     uneven = uneven._replace(attributes=None, drawn=None)
