@@ -42,7 +42,7 @@ def fit(
     how: Execution = Execution(),
     inception=None,
 ) -> Run | None:
-    """Train cfg on data and leave a run in folder: see runs.finished for its files.
+    """Train cfg on data and leave a run in folder: see runs.folder for its files.
 
     Validates after each epoch, on VAL_PAIRS pairs at most: losses, and KID and content distance of
     the generators' running means; the means with the lowest KID so far are kept. Then tests and

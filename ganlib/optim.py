@@ -42,5 +42,5 @@ def build_adam(nets: tuple, rate: float, cfg: TrainConfig) -> torch.optim.Adam:
     if captured:
         rate = torch.tensor(rate, device=device)
     return torch.optim.Adam(
-        weights, lr=rate, betas=(cfg.beta1, 0.999), fused=True, capturable=captured
+        weights, lr=rate, betas=(float(cfg.beta1), 0.999), fused=True, capturable=captured
     )

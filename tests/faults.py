@@ -37,7 +37,7 @@ from ganlib.runs import folder as runs_folder
 
 # bytes: for less than a config, a log, a checkpoint
 ROOM = (400, 1_200, 100_000, 450, 1_000, 1_400, 10_000, 200_000, 400_000, 700_000)
-KEPT = {"config.json", "metrics.json", "metrics.jsonl", *runs_folder.FILES}
+KEPT = {"config.json", "metrics.json", "metrics.jsonl", "strip.png", *runs_folder.FILES}
 
 
 def load_faces():
@@ -147,11 +147,13 @@ def finish(cfg, faces, folder, said, whole):
 
 
 def content(folder):
-    """What has to be equal between two runs: all weights, the log, the test losses and scores."""
+    """What has to be equal between two runs: all weights, the log, the faces, the test losses and
+    scores."""
     figures = json.loads((folder / "metrics.json").read_text())
     return (
         [runs_folder.read_weights(folder / name, "cpu") for name in runs_folder.FILES],
         (folder / "metrics.jsonl").read_text(),
+        (folder / "strip.png").read_bytes(),
         {name: figures[name] for name in ("test", "scores", "best_step", "warnings")},
     )
 

@@ -134,7 +134,7 @@ PHASES = {
         "finished.score_run(Some(here), faces)"
     ),
     "training the runs of the grid": (
-        "patch('ganlib.parallel.many_runs.how_many', return_value=1), "
+        "patch('ganlib.parallel.many_runs.can_be_read_again', return_value=False), "
         "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([TrainConfig(), "
         "TrainConfig(seed=1)], faces, folder)"
     ),

@@ -392,7 +392,7 @@ def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that
         loop.fit(cfg, changed, tmp_path, Execution(processes=2))
     with pytest.raises(
         InputError,
-        match="each worker reads the data itself, and does not see what was changed in memory",
+        match="each process reads the data itself, and does not see what was changed in memory",
     ):
         train_grid([cfg], changed, tmp_path, scheduler="local")
 
@@ -402,7 +402,8 @@ def test_run_on_changed_images_is_another_run_and_is_not_given_to_processes_that
     [
         (
             lambda faces: {"train": Pair(*map(to_float, faces.train))},
-            "train.a of torch.float32: expected uint8 in 0 to 255; judge.to_bytes makes it",
+            "train.a of torch.float32: expected uint8 in 0 to 255; "
+            "ganlib.evaluate.translate.to_bytes makes it",
         ),
         (
             lambda faces: {"val": Pair(faces.val.a, faces.val.b[0])},

@@ -93,7 +93,7 @@ def test_training_from_a_file_to_its_scores(home, faces, monkeypatch):
         run.folder == home / "runs/mine"
         and run.metrics["data"]["counts"] == faces.counts().values.tolist()
     )
-    monkeypatch.setattr("ganlib.loop.fit", lambda cfg, data, folder, **rest: folder)
+    monkeypatch.setattr("ganlib.loop.fit", lambda cfg, data, folder, *rest: folder)
     assert loop.fit_or_load(run.cfg, faces, "~/runs").parent == home / "runs"
     with pytest.raises(InputError, match=f"^run folder {home}/runs/mine: no scores"):
         compare_tables.gather(["~/runs/mine"])
@@ -125,7 +125,7 @@ def test_command_lines_write_there(home, faces, monkeypatch):
     monkeypatch.setattr(
         "ganlib.report.__main__.run", lambda entries, out, *rest: written.append(out)
     )
-    monkeypatch.setattr("ganlib.bench.__main__.measure", lambda *given: {"seconds": 1})
+    monkeypatch.setattr("ganlib.bench.__main__.measure_step", lambda *given: {"seconds": 1})
     monkeypatch.setattr("ganlib.bench.__main__.in_words", str)
     with contextlib.redirect_stdout(io.StringIO()):
         assert report_command.main(["~/mine.yaml", "--out=~/page"]) == 0

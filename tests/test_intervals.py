@@ -11,7 +11,7 @@ from ganlib.evaluate.scores import as_score, realism, show_score, symmetric
 
 
 def kid(x, y):
-    """As metrics.kid, but of the full sets at once: nearly what 100 subsets give, and quick."""
+    """As distances.kid, but of the full sets at once: nearly what 100 subsets give, and quick."""
     xx, yy, xy = [(a @ b.T / WIDTH + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
     means = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (xx, yy)]
     value = float(sum(means) - 2 * xy.mean())
@@ -78,13 +78,13 @@ def test_few_images_have_no_interval():
     x, y = torch.randn(2, 12, 20, generator=rng).double()
     found = {}
     for n in (1, 2, 3, 4, 8, 10):
-        found[n] = {name: as_score(*score) for name, *score in realism(x[:n], y)}
+        found[n] = {name: as_score(f"{name}_probe", *score) for name, *score in realism(x[:n], y)}
     assert not found[1] and list(found[2]) == ["fid"]
     assert found[2]["fid"]["low"] is found[2]["fid"]["high"] is None
     assert found[3]["fid"]["low"] < found[3]["fid"]["value"] < found[3]["fid"]["high"]
     assert math.isfinite(found[4]["kid"]["low"]) and found[8]["precision"]["low"] is None
     assert found[10]["precision"]["low"] < found[10]["precision"]["high"]
-    one = as_score(*evaluate_distances.mean_interval(torch.tensor([0.5, math.nan])))
+    one = as_score("cycle", *evaluate_distances.mean_interval(torch.tensor([0.5, math.nan])))
     assert one == {"value": 0.5, "low": None, "high": None} and show_score(one) == "0.50"
     images = torch.rand(1, 3, 16, 16)
     assert math.isnan(
@@ -99,5 +99,6 @@ def test_equal_values_have_an_interval_of_no_width():
 
 
 def test_an_interval_keeps_within_what_is_possible():
-    assert as_score(*symmetric(0.9, 0.2), 0, 1) == {"value": 0.9, "low": 0.508, "high": 1}
-    assert show_score(as_score(*symmetric(0.9, 0.2), 0, 1)) == "0.90 [0.51, 1.00]"
+    score = as_score("recall_probe", *symmetric(0.9, 0.2))
+    assert score == {"value": 0.9, "low": 0.508, "high": 1}
+    assert show_score(score) == "0.90 [0.51, 1.00]"

@@ -116,4 +116,4 @@ def test_arguments_are_handed_on_and_root_may_only_where_nobody_else_reaches_it(
     assert [
         argument for argument in command[3:-1] if not argument.startswith("--LabApp")
     ] == expected
-    assert os.environ["JUPYTER_CONFIG_PATH"].endswith(f"ganlib{os.pathsep}/of/the/user")
+    assert os.environ["JUPYTER_CONFIG_PATH"].endswith(f"ganlib/lab{os.pathsep}/of/the/user")

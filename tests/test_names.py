@@ -18,7 +18,7 @@ from ganlib import InputError
 from ganlib.compare.tables import gather
 from ganlib.data.domains import load_domains
 from ganlib.doctor import __main__ as doctor_command
-from ganlib.doctor.examine import examine as doctor_examine
+from ganlib.doctor.examine import Diagnosis
 from ganlib.errors import one_line, printable
 from ganlib.report.page import colophon
 from ganlib.show.plots import MOST_DRAWN, drawn, show_densities, show_grid
@@ -69,7 +69,7 @@ def test_domain_of_any_name_is_read_and_shown(tmp_path, name):
     )
     data.counts()._repr_html_().encode()
     "".join(data.notes).encode()
-    assert json.loads(doctor_command.to_json(data, doctor_examine.Diagnosis(None, [], {}), None))[
+    assert json.loads(doctor_command.to_json(data, Diagnosis(None, [], {}), None))[
         "domains"
     ] == list(data.domains)
     with pytest.raises(InputError) as caught:

@@ -20,7 +20,7 @@ from ganlib.data.ranges import find_range
 from ganlib.data.sources import MANIFEST
 from ganlib.doctor import __main__ as doctor_command
 from ganlib.doctor.checks import check_ranges, look_at
-from ganlib.doctor.examine import examine as doctor_examine
+from ganlib.doctor.examine import Diagnosis
 from ganlib.faces import draw_faces
 
 FACES = [face[..., 1] / 255 for face in draw_faces("selfie", 12, 24)[0]]  # grey, 0 to 1
@@ -423,9 +423,7 @@ def test_doctor_takes_a_range(tmp_path, capsys, monkeypatch):
         "ganlib.doctor.__main__.examine",
         lambda images: (
             seen.append(images.value_ranges)
-            or doctor_examine.Diagnosis(
-                None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0}
-            )
+            or Diagnosis(None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0})
         ),
     )
     assert doctor_command.main(

@@ -144,6 +144,7 @@ def test_run_leaves_what_later_notebooks_read(faces, tiny, tmp_path):
         "config.json",
         "metrics.json",
         "metrics.jsonl",
+        "strip.png",
         "weights.safetensors",
     ]
     val = run.history[run.history.split == "val"]

@@ -79,7 +79,7 @@ def make_plain(cfg, device, tf32):
     opts = []
     for pair, lr in ((nets[:2], cfg.lr_g), (nets[2:], cfg.lr_d)):
         weights = [p for net in pair for p in net.parameters()]
-        opts.append(torch.optim.Adam(weights, lr=lr * scale, betas=(cfg.beta1, 0.999)))
+        opts.append(torch.optim.Adam(weights, lr=lr * scale, betas=(float(cfg.beta1), 0.999)))
     pools = build_pools(PlainPool, cfg)
     batch = make_images(cfg, device)
 
@@ -289,8 +289,8 @@ def measure_memory(cfg, device, accumulate=1):
 
 
 def measure_step(cfg, device, steps=10, accumulate=1, compiled=False):
-    """Everything about one size, as a dict that JSON holds: see `explain` for what it says in
-    words."""
+    """Everything about one size, as a dict that JSON holds: see bench.__main__.in_words for what
+    it says in words."""
     with out_of_memory(cfg, accumulate), Progress("measuring a step", 4, unit="parts") as progress:
         memory = measure_memory(cfg, device, accumulate)
         apart = check(cfg, device, accumulate)

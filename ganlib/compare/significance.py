@@ -94,7 +94,7 @@ def holm(p):
 
 
 def differences(table):
-    """The planned comparisons of a table of compare.gather in each of QUESTIONS, a row each, as a
+    """The planned comparisons of a table of tables.gather in each of QUESTIONS, a row each, as a
     DataFrame.
 
     value_one, value_other: the typical KID of both domains (on the scale of even_out, and back),

@@ -11,8 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from ganlib.data import formats as data_formats
-from ganlib.data import tiff as data_tiff
+from ganlib.data import formats, tiff
 
 pass
 from concurrent.futures import ThreadPoolExecutor
@@ -92,7 +91,7 @@ def decode_image(content, size, value_range=None):
 
 def decode_pixels(content, size, value_range):
     """What decode_image does, of a file whose parts are all sound."""
-    with Image.open(BytesIO(content), formats=data_formats.openers(content, FORMATS)) as image:
+    with Image.open(BytesIO(content), formats=formats.openers(content, FORMATS)) as image:
         facts = {
             "width": image.width,
             "height": image.height,
@@ -108,9 +107,9 @@ def decode_pixels(content, size, value_range):
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             remarks.append(f"first of {image.n_frames} frames")
         if image.format == "TIFF":
-            remarks += data_tiff.mend(image)
+            remarks += tiff.mend(image)
         if image.format == "PNG" and content[24:25] == b"\x10" and not is_wide(image.mode):
-            remarks.append(data_tiff.UPPER)
+            remarks.append(tiff.UPPER)
         image, turned = turn(image)
         facts |= {"width": image.width, "height": image.height}
         remarks += turned
@@ -152,7 +151,7 @@ def narrow(image, value_range):
     """An image of more than 8 bits a pixel as one of 8: (the image, remarks, its values and the
     range that was taken)."""
     values = np.asarray(image)
-    if image.format == "TIFF" and data_tiff.is_unsigned(image):
+    if image.format == "TIFF" and tiff.is_unsigned(image):
         values = values.view(np.uint32)
     values = values.astype(np.float64)
     finite = np.isfinite(values)
@@ -164,7 +163,7 @@ def narrow(image, value_range):
     if (values[finite] < low).any() or (values[finite] > high).any():
         remarks.append(CLIPPED)
     pixels = scale(values, (low, high))
-    if image.format == "TIFF" and data_tiff.is_white_zero(image):
+    if image.format == "TIFF" and tiff.is_white_zero(image):
         pixels = 255 - pixels
     return Image.fromarray(pixels), remarks, {"values": span, "range": (low, high)}
 
@@ -192,20 +191,20 @@ def examine_file(name, read, size, value_range=None):
     try:
         content = read(name)
         facts |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        if data_formats.is_raw(name, content):
+        if formats.is_raw(name, content):
             raise UnidentifiedImageError
         pixels, more = decode_image(content, size, value_range)
         return pixels, facts | more
     except UnidentifiedImageError:
-        kind = data_formats.find_kind(name, content, FORMATS)
+        kind = formats.find_kind(name, content, FORMATS)
         facts |= {"format": kind.name} if kind else {}
         unknown = f"no image ({', '.join(FORMATS)}), or broken at its start"
-        reason = data_formats.explain(kind) if kind else data_tiff.explain(content) or unknown
+        reason = formats.explain(kind) if kind else tiff.explain(content) or unknown
         reason = reason if content else "empty"
     except OSError as error:
         reason = error.strerror or str(error)
     except Exception as error:  # Pillow's decoders raise nearly anything on broken files
-        reason = data_tiff.explain(content) or str(error) or type(error).__name__
+        reason = tiff.explain(content) or str(error) or type(error).__name__
     return None, facts | {
         "reason": printable(re.sub(r" at 0x[0-9a-f]+", "", reason.split("\n")[0]))[:200]
     }

@@ -327,7 +327,8 @@ def check_domains(data):
             name = f"data {data.name}, {split}.{'ab'[i]}"
             if torch.is_tensor(side) and side.is_floating_point():
                 raise InputError(
-                    f"{name} of {side.dtype}: expected uint8 in 0 to 255; judge.to_bytes makes it "
+                    f"{name} of {side.dtype}: expected uint8 in 0 to 255; "
+                    "ganlib.evaluate.translate.to_bytes makes it "
                     "of floats in [-1, 1]"
                 )
             check_images(side, name)

@@ -70,7 +70,7 @@ def find_warnings(history, steps, untranslated=None, inverted=None):
 
 
 def warn_of_inverting(last, untranslated, inverted):
-    """warn's sentences on generators whose fakes are negatives of their inputs, unless the
+    """find_warnings' sentences on generators whose fakes are negatives of their inputs, unless the
     domain is nearer to their negatives than to themselves (of photographs and negatives,
     inverting is the translation). last: of the validations."""
     found = {}

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ganlib.data.domains import Pair, check_domains, load_truth, to_float
-from ganlib.evaluate import distances as evaluate_distances
+from ganlib.evaluate import distances
 from ganlib.evaluate.probe import agreement, find_probe
 from ganlib.evaluate.scores import (
     FID_PART,
@@ -44,8 +44,7 @@ class Judge:
         self.images, self.split = images, split
         sides = getattr(images, split)
         self.chosen = {
-            name: evaluate_distances.spread(len(side), limit or len(side))
-            for name, side in zip("ab", sides)
+            name: distances.spread(len(side), limit or len(side)) for name, side in zip("ab", sides)
         }
         self.pair = Pair(*[side[chosen] for side, chosen in zip(sides, self.chosen.values())])
         self.probe = find_probe(images, device)
@@ -132,14 +131,14 @@ class Judge:
                     progress.add()
                 fake = to_float(fake)
                 real = to_float(real)
-                found = evaluate_distances.sliced_wasserstein(fake, real, SEED, with_error=True)
+                found = distances.sliced_wasserstein(fake, real, SEED, with_error=True)
                 found = symmetric(found["mean"], found["error"])
                 scores[f"swd_{side}"] = as_score("swd", *found)
                 progress.add()
             for way in WAYS:
                 table = self.by_image(out, way).drop(columns="nearest")
                 for name in table.columns[table.notna().any()]:
-                    values = evaluate_distances.mean_interval(torch.tensor(table[name]))
+                    values = distances.mean_interval(torch.tensor(table[name]))
                     scores[f"{name}_{way}"] = as_score(name, *values)
                 progress.add()
         order = list(SCORES)
@@ -157,7 +156,7 @@ class Judge:
             features, contents = self.probe.look(fake)
             real = self.features["probe", target]
             if min(len(features), len(real)) >= 4:
-                found[f"kid_{target}"] = evaluate_distances.kid(features, real, SEED)[0]
+                found[f"kid_{target}"] = distances.kid(features, real, SEED)[0]
             found[f"content_{way}"] = (
                 float((contents - self.contents[source]).norm(dim=1).mean()) / self.strangers
             )
@@ -249,28 +248,27 @@ class Judge:
                 f"kid_{name}": by
                 | {
                     "subset_size": half,
-                    "subsets": evaluate_distances.KID_SUBSETS,
+                    "subsets": distances.KID_SUBSETS,
                     "kernel": "cubic, unbiased",
                     "interval": "95 %: U-statistic's variance, Student's t",
                 },
                 f"fid_{name}": by | {"interval": said(FID_PART)},
             }
             shares = {
-                "neighbour": evaluate_distances.NEIGHBOUR,
+                "neighbour": distances.NEIGHBOUR,
                 "interval": said(SHARE_PART) + ", and no less than a share of n images has",
             }
             found |= {f"{measure}_{name}": by | shares for measure in ("precision", "recall")}
         found["swd"] = common | {
             "patches": (
-                f"{evaluate_distances.PER_IMAGE} an image and level, "
-                f"{evaluate_distances.PATCH}x{evaluate_distances.PATCH}"
+                f"{distances.PER_IMAGE} an image and level, {distances.PATCH}x{distances.PATCH}"
             ),
-            "directions": evaluate_distances.DIRECTIONS,
+            "directions": distances.DIRECTIONS,
             "scale": "of the real images",
             "pixels": "8 bits, rounded",
             "interval": (
                 "95 %: 1.96 standard errors, bootstrap over images, "
-                f"{evaluate_distances.SWD_RESAMPLES} resamples"
+                f"{distances.SWD_RESAMPLES} resamples"
             ),
         }
         per_image = common | {"interval": "95 % of a mean over images: Student's t"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganlib.data.domains import to_float
-from ganlib.evaluate import distances as evaluate_distances
+from ganlib.evaluate import distances
 
 # Of the formulas: scores of another one are no longer the same scores.
 PROTOCOL_VERSION = 2
@@ -60,7 +60,7 @@ def psnr(x: Direction) -> Tensor | None:
 
 
 def ssim(x: Direction) -> Tensor | None:
-    return evaluate_distances.ssim(x.fake, x.judge.truth[x.way]) if x.judge.truth else None
+    return distances.ssim(x.fake, x.judge.truth[x.way]) if x.judge.truth else None
 
 
 def perceptual_distance(x: Direction) -> Tensor | None:
@@ -191,7 +191,7 @@ def said(part):
     """How an interval over subsets of `part` of the images is taken, for a protocol."""
     return (
         "95 % of what as many images give on average: 1.96 standard errors, "
-        f"{evaluate_distances.RESAMPLES} subsets of {part:.0%} of the images"
+        f"{distances.RESAMPLES} subsets of {part:.0%} of the images"
     )
 
 
@@ -201,21 +201,17 @@ def realism(fake, real):
     found = []
     least = min(len(fake), len(real))
     if least >= 4:
-        found.append(("kid", *evaluate_distances.kid(fake, real, SEED)))
+        found.append(("kid", *distances.kid(fake, real, SEED)))
     if least >= 2:
         error = math.nan
         if least >= 3:
-            error = evaluate_distances.subsample(
-                evaluate_distances.fid, fake, real, FID_PART, SEED
-            ).item()
-        found.append(("fid", *symmetric(evaluate_distances.fid(fake, real), error)))
-    if least > evaluate_distances.NEIGHBOUR + 1:
-        values = evaluate_distances.precision_recall(fake, real)
+            error = distances.subsample(distances.fid, fake, real, FID_PART, SEED).item()
+        found.append(("fid", *symmetric(distances.fid(fake, real), error)))
+    if least > distances.NEIGHBOUR + 1:
+        values = distances.precision_recall(fake, real)
         errors = (math.nan, math.nan)
-        if round(SHARE_PART * least) > evaluate_distances.NEIGHBOUR + 1:
-            errors = evaluate_distances.subsample(
-                evaluate_distances.precision_recall, fake, real, SHARE_PART, SEED
-            )
+        if round(SHARE_PART * least) > distances.NEIGHBOUR + 1:
+            errors = distances.subsample(distances.precision_recall, fake, real, SHARE_PART, SEED)
         for i, (name, images) in enumerate({"precision": fake, "recall": real}.items()):
             error = max(float(errors[i]), share_error(values[i], len(images)))
             found.append((name, *symmetric(values[i], error)))

@@ -31,6 +31,7 @@ class Child:
         self.job = job
         self.processes = processes
         self.folder = Path(job["folder"])
+        self.whose = ""
         self.work = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.feed = Path(self.work.name) / "progress"
         self.said = Path(self.work.name) / "said"
@@ -65,7 +66,7 @@ class Child:
         while self.is_running():  # torchrun waits for its processes half a minute at most
             with suppress(KeyboardInterrupt):
                 self.process.wait()
-        self.pass_on()
+        self.pass_on(self.whose)
         self.heard.close()
         self.lines = self.said.read_text(encoding="utf-8", errors="replace").splitlines()
         self.work.cleanup()
@@ -88,11 +89,13 @@ class Child:
                     step = update["step"]
         return step
 
-    def pass_on(self):
-        """Print the lines that a user would have seen if it trained here."""
+    def pass_on(self, whose=""):
+        """Print the lines that a user would have seen if it trained here. whose: what they are
+        begun with, where several train."""
+        self.whose = whose
         for line in self.heard:
             if line.startswith(("warning: ", "going on ", "stopped after ")):
-                print(line, end="", flush=True)
+                print(f"{whose}{line}", end="", flush=True)
 
     def check(self):
         """After it has ended: raise InputError, with the line that it ended with, unless it has

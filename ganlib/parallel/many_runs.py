@@ -18,7 +18,7 @@ from ganlib.loop import fit_or_load
 from ganlib.parallel.child import Child, write_job
 from ganlib.runs.checkpoint import Damaged, read_state
 from ganlib.runs.finished import load_run
-from ganlib.runs.folder import find_checkpoints, is_finished
+from ganlib.runs.folder import claim_run_folder, find_checkpoints, is_finished
 from ganlib.show.progress import FEED, Progress
 from ganlib.system.files import RUNS, expand
 
@@ -48,16 +48,14 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler
     cannot be had."""
     if not scheduler:
-        runs = expand(runs, "runs")
-        names = {cfg.name(data.fingerprint) for cfg in cfgs}
-        at_once = how_many(sum(not is_finished(runs / name) for name in names), data)
-        if at_once > 1:
-            return train_side_by_side(cfgs, data, runs, inception, at_once)
+        if can_be_read_again(data) and not torch.cuda.is_available():
+            return train_side_by_side(cfgs, data, expand(runs, "runs"), inception)
         in_turn = (
             outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs
         )
         return collect(in_turn, len(cfgs))
-    write_job(cfgs[0], data, runs)  # refuses what a worker cannot read
+    for cfg in cfgs[:1]:
+        write_job(cfg, data, runs)  # refuses what a worker cannot read
     runs = expand(runs, "runs").resolve()
     runs.mkdir(parents=True, exist_ok=True)
     with connect(scheduler) as client:
@@ -82,49 +80,69 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         )
 
 
+def can_be_read_again(data):
+    """Whether another process can read these images as they are."""
+    return data.loaded is not None and not data.changed
+
+
 def how_many(n, data):
     """How many of n runs train side by side on this machine: one for each core that this process
-    may use, as long as there is memory for them. 1 on a GPU, which one run fills, and of images
-    that another process could not read as they are. Two runs of a thread each do 1.2 times the
-    work of one with two."""
-    if torch.cuda.is_available() or data.loaded is None or data.changed:
-        return 1
+    may use, as long as there is memory for them. Two runs of a thread each do 1.2 times the work
+    of one with two."""
     images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
     room = psutil.virtual_memory().available / (PROCESS + 2 * images)
     return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
 
 
-def train_side_by_side(cfgs, data, runs, inception, at_once):
-    """The Outcomes of runs of which `at_once` train at a time, each in a process of its own, with
-    its share of the cores (or, where it goes on, as many threads as before). Where this is
+def train_side_by_side(cfgs, data, runs, inception, cores=None):
+    """The Outcomes of runs that train at the same time, each in a process of its own. Each has its
+    share of the cores, which rests on how many runs there are and not on how many are left, so
+    that they round alike; or, where it goes on, as many threads as before. Where this is
     interrupted they end, with a checkpoint each."""
-    share = max(1, len(os.sched_getaffinity(0)) // at_once)
-    find_probe(data)  # now, or each would train it
-    waiting = list(enumerate(cfgs))
+    cores = cores or len(os.sched_getaffinity(0))
+    share = max(1, min(cores // min(cores, len(cfgs)), torch.get_num_threads())) if cfgs else 1
+    waiting = {runs / cfg.name(data.fingerprint): cfg for cfg in cfgs}
+    at_once = how_many(sum(not is_finished(folder) for folder in waiting), data)
     under_way, outcomes = {}, {}
     label = "training the runs of the grid"
-    with Progress(label, len(cfgs), unit="runs") as progress, ExitStack() as stack:
+    with Progress(label, len(waiting), unit="runs") as progress, ExitStack() as stack:
+        stack.callback(ask_all_to_end, under_way)  # each hears of it before the first is waited for
         while waiting or under_way:
             while waiting and len(under_way) < at_once:
-                i, cfg = waiting.pop(0)
-                folder = runs / cfg.name(data.fingerprint)
+                folder = next(iter(waiting))
+                cfg = waiting.pop(folder)
                 if is_finished(folder):
                     here = partial(train_one, cfg, data, runs, inception)
-                    outcomes[i] = outcome(cfg, here)
+                    outcomes[folder] = outcome(cfg, here)
                     progress.add()
                     continue
-                job = write_job(cfg, data, folder, inception=inception)
+                find_probe(data)  # now, or each would train it
                 threads = find_threads(folder) or share
-                under_way[i] = stack.enter_context(Training(cfg, job, threads))
+                start = partial(Training, cfg, data, folder, inception, threads)
+                try:
+                    under_way[folder] = stack.enter_context(start())
+                except (InputError, OSError) as error:
+                    outcomes[folder] = outcome(cfg, partial(raise_again, error))
+                    progress.add()
             time.sleep(0.2)
-            for i, training in list(under_way.items()):
+            for folder, training in list(under_way.items()):
                 training.look()
                 if not training.child.is_running():
                     training.__exit__()
-                    outcomes[i] = outcome(cfgs[i], training.get_folder)
-                    del under_way[i]
+                    outcomes[folder] = outcome(training.cfg, training.get_folder)
+                    del under_way[folder]
                     progress.add()
-    return [outcomes[i] for i in range(len(cfgs))]
+    return [outcomes[runs / cfg.name(data.fingerprint)] for cfg in cfgs]
+
+
+def ask_all_to_end(under_way):
+    """Have all trainings end after the step under way."""
+    for training in under_way.values():
+        training.child.ask_to_end()
+
+
+def raise_again(error):
+    raise error
 
 
 def find_threads(folder):
@@ -139,15 +157,19 @@ def find_threads(folder):
 class Training:
     """A run that trains beside others: its process and its bar."""
 
-    def __init__(self, cfg, job, threads):
-        label = f"{cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}"
-        self.child = Child(job, threads)
-        self.progress = Progress(label, cfg.steps, self.child.folder)
-        self.stack = ExitStack()
+    def __init__(self, cfg, data, folder, inception, threads):
+        self.cfg = cfg
+        self.label = f"{cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}"
+        self.fingerprint = data.fingerprint
+        self.child = Child(write_job(cfg, data, folder, inception=inception), threads)
+        self.progress = Progress(self.label, cfg.steps, folder)
+        self.step = None
 
     def __enter__(self):
-        self.stack.enter_context(self.progress)
-        self.stack.enter_context(self.child)
+        with ExitStack() as stack:
+            stack.enter_context(self.progress)
+            stack.enter_context(self.child)
+            self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *error):
@@ -155,14 +177,17 @@ class Training:
 
     def look(self):
         """Pass on what the process says, and show how far it is."""
-        self.child.pass_on()
+        self.child.pass_on(f"{self.label}: ")
         step = self.child.find_step()
-        if step is not None:
+        if step not in (None, self.step):
+            self.step = step
             self.progress.update(step)
 
     def get_folder(self):
-        """The run's folder. Raises InputError where it did not train to the end."""
+        """The run's folder. Raises InputError where it did not train to the end, or on images
+        that are no longer those that were loaded here."""
         self.child.check()
+        claim_run_folder(self.child.folder, self.cfg, self.fingerprint)
         return self.child.folder
 
 

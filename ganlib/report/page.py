@@ -45,7 +45,7 @@ TOLD = {
 
 
 def render(entries, title, incomplete=""):
-    """The report as a text of HTML, from entries as `report.execute` leaves them. incomplete: why,
+    """The report as a text of HTML, from entries as `runner.execute` leaves them. incomplete: why,
     if not all that was to run has.
 
     Nothing in the page may run a script or load anything (its Content-Security-Policy); links

@@ -30,7 +30,7 @@ class State(NamedTuple):
     opts: list
     schedules: list
     pools: tuple
-    best: object  # history.Best
+    best: object  # runs.best.Best
 
 
 class Damaged(Exception):
@@ -79,7 +79,7 @@ def save_failure(folder, error, batch, cfg, state):
     path = Path(folder) / f"failed-step-{error.step:09}.pt"
     told = (
         f"its batch and the state {'before' if error.split == 'train' else 'after'} that step are "
-        f"in {path} (checkpoint.read_state)"
+        f"in {path} (ganlib.runs.checkpoint.read_state)"
     )
     try:
         if rank() == 0:

@@ -72,8 +72,8 @@ class Run(NamedTuple):
     metrics: dict
 
     def translate(self, pair, weights="ema", idt=False):
-        """judge.translate of a Pair of images, uint8 or floats in [-1, 1], by the "ema", "raw"
-        or "best" generators."""
+        """evaluate.translate.translate of a Pair of images, uint8 or floats in [-1, 1], by the
+        "ema", "raw" or "best" generators."""
         if weights not in WEIGHTS:
             raise InputError(
                 f"weights {shown(weights)}: no such weights; there are {', '.join(WEIGHTS)}"

@@ -1,4 +1,17 @@
-"""The folder of a run: which files it has, whose it is, and whether its run is finished."""
+"""The folder of a run: which files it has, whose it is, and whether its run is finished.
+
+    config.json          the TrainConfig, and the fingerprint of the data
+    metrics.jsonl        a line a step (losses, sizes of the gradients) and one a validation
+                         (losses, KID, content distance, variety)
+    weights.safetensors  networks and running means after the last step: g_ab.*, g_ba.*, d_a.*,
+                         d_b.*, ema_ab.*, ema_ba.*
+    best.safetensors     the same at the validation with the lowest KID
+    metrics.json         test losses, scores with their protocols, cost, warnings
+    strip.png            the same faces through the training
+
+While it trains, .lock, checkpoint-STEP.pt, metrics.jsonl.part and strip.png.part;
+failed-step-STEP.pt where a loss was not finite.
+"""
 
 import json
 from pathlib import Path
@@ -102,8 +115,8 @@ FILES = ("weights.safetensors", "best.safetensors")
 
 
 def save_weights(path, weights):
-    """Write the dict of nets.pack_weights to a safetensors file, which holds tensors alone and
-    runs nothing when it is read."""
+    """Write the dict of models.build.pack_weights to a safetensors file, which holds tensors
+    alone and runs nothing when it is read."""
     flat = {
         f"{net}.{key}": value.detach().cpu().contiguous()
         for net, state in weights.items()
@@ -113,7 +126,7 @@ def save_weights(path, weights):
 
 
 def read_weights(path, device):
-    """The dict of nets.pack_weights in a file of save_weights."""
+    """The dict of models.build.pack_weights in a file of save_weights."""
     weights = {}
     for name, value in safetensors.load_file(path, device=str(device)).items():
         net, key = name.split(".", 1)

@@ -3,6 +3,7 @@ what it leaves when it is finished."""
 
 import json
 import math
+import sys
 import time
 from contextlib import ExitStack, nullcontext
 
@@ -129,13 +130,24 @@ class Keeper:
 
     def __exit__(self, *error):
         if error[0] is None:
-            self.written = self.log.state()  # all of it is on disk
+            try:
+                self.note_end()
+            except BaseException:
+                self.stack.__exit__(*sys.exc_info())
+                raise
         self.stack.__exit__(*error)
         if error[0] is None and not self.ending and self.live:
             self.live.close()
         if error[0] is None and self.ending:
             # Where the signal came to another process, or its handler raises nothing.
             raise KeyboardInterrupt
+
+    def note_end(self):
+        """Note what is now on disk of the log, and what a GPU needed, with what its graph keeps."""
+        self.written = self.log.state()
+        if self.device.type == "cuda":
+            most = torch.cuda.max_memory_allocated(self.device)
+            self.tally["memory"] = [round(most / 2**20)]
 
     def count_memory(self, step):
         """A context that counts what the first step needs."""
@@ -233,9 +245,6 @@ class Keeper:
         until then it can go on. test: the losses on the test images."""
         folder = self.folder
         state = self.state
-        if self.device.type == "cuda":  # with what the graph keeps
-            most = torch.cuda.max_memory_allocated(self.device)
-            self.tally["memory"] = [round(most / 2**20)]
         figures = describe_run(self.cfg, self.data, state.nets) | {"test": test} | self.costs()
         weights = pack_weights(state.nets, state.emas)
         check_finite(weights, self.cfg.steps)

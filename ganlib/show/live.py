@@ -58,8 +58,13 @@ class LiveTraining:
             if step % self.every == 0 or step in (0, self.steps):
                 self.strip.add(step, fakes)
                 self.strip.save(self.folder / PART)
-        if self.watched:
+        if not self.watched:
+            return
+        try:
             self.draw(step, history)
+        except Exception as error:  # a picture that fails ends no training
+            self.watched = False
+            print(f"warning: the picture of the training is not drawn any more ({error})")
 
     def draw(self, step, history):
         """Draw the picture, in the place of the one before."""
@@ -78,8 +83,9 @@ class LiveTraining:
 
     def finish(self):
         """Let the faces of this training be those of the run in its folder, which is finished."""
-        self.strip.save(self.folder / STRIP)
-        (self.folder / PART).unlink(missing_ok=True)
+        self.strip.save(
+            self.folder / STRIP
+        )  # its part goes with the checkpoints (runs.folder.clear)
 
     def close(self):
         """Take the picture away: what is left to be seen of a run is drawn from its folder."""

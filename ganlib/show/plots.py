@@ -33,7 +33,7 @@ MOST_DRAWN = 24  # characters of a name in a picture
 
 def drawn(name):
     """A name from outside as figures show it: no $ starts mathematics, what the font lacks is an
-    escape as in files.printable, and a long name has its middle left out."""
+    escape as in errors.printable, and a long name has its middle left out."""
     glyphs = get_font(findfont(FontProperties())).get_charmap()
     text = "".join(
         c if ord(c) in glyphs else c.encode("unicode_escape").decode() for c in printable(name)
