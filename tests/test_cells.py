@@ -102,7 +102,7 @@ FACES = """
 from pathlib import Path
 from ganlib.config import TrainConfig
 from ganlib.data.domains import load_domains
-faces = load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=5)
+drawn = load_domains("builtin", 32, builtin_a=6, builtin_b=7, builtin_eval=5)
 """
 PHASES = {
     "drawing faces": (
@@ -110,17 +110,17 @@ PHASES = {
         "builtin_b=7, builtin_eval=5)"
     ),
     "drawing the true counterparts": (
-        "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(faces)"
+        "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(drawn)"
     ),
     "looking at the images": (
-        "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(faces)"
+        "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(drawn)"
     ),
     "timing a training step": (
-        "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(faces, ngf=2, ndf=2)"
+        "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(drawn, ngf=2, ndf=2)"
     ),
     "training the probe, once for this data set": (
-        "patch('ganlib.evaluate.probe.CACHE', Path(folder)), "
-        "patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(faces)"
+        "patch('ganlib.evaluate.probe.CACHE', Path(kept_in)), "
+        "patch('ganlib.evaluate.probe.attribute_loss', here): probe.find_probe(drawn)"
     ),
     "translating": (
         "patch.object(torch.Tensor, 'float', here): translate.generate(torch.nn.Conv2d(3, 3, 1), "
@@ -130,13 +130,13 @@ PHASES = {
         "patch('ganlib.runs.finished.Judge', "
         "**{'return_value.protocols.return_value': {'kid': 1}}), "
         "patch('ganlib.runs.finished.read_json', "
-        "return_value={'data_fingerprint': faces.fingerprint}): "
-        "finished.score_run(Some(here), faces)"
+        "return_value={'data_fingerprint': drawn.fingerprint}): "
+        "finished.score_run(Some(here), drawn)"
     ),
     "training the runs of the grid": (
         "patch('ganlib.parallel.many_runs.can_be_read_again', return_value=False), "
         "patch('ganlib.parallel.many_runs.train_one', here): many_runs.train_grid([TrainConfig(), "
-        "TrainConfig(seed=1)], faces, folder)"
+        "TrainConfig(seed=1)], drawn, kept_in)"
     ),
     "timing": "patch('ganlib.bench.timing.wait_for'): timing.take_turns({'call': here}, None, 2)",
 }
@@ -153,7 +153,7 @@ def test_stop_in_any_phase_is_one_line_that_names_it_and_leaves_nothing_half_don
         "from ganlib.evaluate import probe, translate\n"
         "from ganlib.parallel import many_runs\n"
         "from ganlib.runs import finished\n"
-        f"folder = {str(tmp_path)!r}\n"
+        f"kept_in = {str(tmp_path)!r}\n"
         + """
 class Some:
     def __init__(self, translate):
@@ -258,27 +258,27 @@ def test_cell_that_failed_or_was_stopped_leaves_nothing_of_before_and_what_is_ab
 ):
     for code in (
         "from ganlib.lab.cells import begin\nbegin()\nabove = 1",
-        "mine = 2\nother = 3",
-        "below = mine + 1",
+        "thing = 2\nother = 3",
+        "below = thing + 1",
         "own = 5",
     ):
         assert kernel.run(code)[0] is None
-    assert kernel.run("mine = 6\nhere()", stop_at="here")[0] == ["KeyboardInterrupt: stopped"]
+    assert kernel.run("thing = 6\nhere()", stop_at="here")[0] == ["KeyboardInterrupt: stopped"]
     gone = (
         "NameError: {} is not there: the cell that makes it has failed or was stopped, or one "
         "above it; run that one first"
     )
-    assert [kernel.run(f"print({name})")[0] for name in ("mine", "other", "below")] == [
-        [gone.format(name)] for name in ("mine", "other", "below")
+    assert [kernel.run(f"print({name})")[0] for name in ("thing", "other", "below")] == [
+        [gone.format(name)] for name in ("thing", "other", "below")
     ]
     assert kernel.run("print(above)")[2] == "1\n"
     assert (
-        kernel.run("mine = 7\nother = 8")[0] is None
-        and kernel.run("below = mine + 1\nprint(below)")[2] == "8\n"
+        kernel.run("thing = 7\nother = 8")[0] is None
+        and kernel.run("below = thing + 1\nprint(below)")[2] == "8\n"
     )
     error = kernel.run("def inner():\n    return missing\nscratch = inner()")[0]
     assert len("\n".join(error).splitlines()) > 3, "an error of one's own is shown as ever"
-    assert kernel.run("print(above, mine, below)")[2] == "1 7 8\n"
+    assert kernel.run("print(above, thing, below)")[2] == "1 7 8\n"
 
 
 def test_cell_of_ones_own_that_fails_takes_nothing_else_along(monkeypatch):
@@ -299,3 +299,14 @@ def test_cell_of_ones_own_that_fails_takes_nothing_else_along(monkeypatch):
         SimpleNamespace(info=SimpleNamespace(cell_id="setup", raw_cell="images = x"), **failed),
     )
     assert not shell.user_ns and lab_cells.GONE == told
+
+
+def test_failed_cell_that_imports_again_takes_only_what_it_makes(monkeypatch):
+    made = dict.fromkeys(["Path", "images", "run", "shown"])
+    shell = SimpleNamespace(user_ns=dict.fromkeys(made, 1), transform_cell=str)
+    for name, value in (("MADE", made), ("GONE", set()), ("CELLS", {"train"})):
+        monkeypatch.setattr(lab_cells, name, value)
+    code = "from pathlib import Path\nrun = 1 / 0"
+    info = SimpleNamespace(cell_id="train", raw_cell=code)
+    lab_cells.keep_or_forget(shell, SimpleNamespace(info=info, success=False))
+    assert set(shell.user_ns) == {"Path", "images"} and lab_cells.GONE == {"run", "shown"}

@@ -34,7 +34,7 @@ def keep_or_forget(shell, result):
     first after it."""
     if result is None:  # of a cell that waited for others, and was stopped in that
         return
-    names = find_names(shell, result.info.raw_cell)
+    names, imported = find_names(shell, result.info.raw_cell)
     cell = getattr(result.info, "cell_id", None)  # None of a client that does not say
     if result.success:
         MADE.update(dict.fromkeys(names))
@@ -44,22 +44,26 @@ def keep_or_forget(shell, result):
     order = list(MADE)
     if cell is not None and cell not in CELLS:
         order = []  # nothing rests on it
-    first = min((order.index(name) for name in names if name in order), default=len(order))
-    for name in {*names, *order[first:]}:
+    known = [name for name in names if name in order]
+    # What is imported again is what it was: nothing that was made after it goes for that.
+    assigned = [name for name in known if name not in imported] or known
+    first = min((order.index(name) for name in assigned), default=len(order))
+    again = {name for name in imported if name in order[:first]}
+    for name in {*names, *order[first:]} - again:
         shell.user_ns.pop(name, None)
         GONE.add(name)
 
 
 def find_names(shell, text):
-    """The names that a cell gives a value, by assignment, import, def, loop ...; of one that is
-    no Python, those before a "="."""
+    """The names that a cell gives a value, by assignment, import, def, loop ..., and those of
+    them that it imports; of one that is no Python, those before a "="."""
     try:
         symbols = symtable(shell.transform_cell(text), "cell", "exec").get_symbols()
-        return [
-            symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()
-        ]
     except (SyntaxError, ValueError):
-        return re.findall(r"^(\w+)\s*=(?!=)", text, re.M)
+        return re.findall(r"^(\w+)\s*=(?!=)", text, re.M), set()
+    names = [x.get_name() for x in symbols if x.is_assigned() or x.is_imported()]
+    imported = {x.get_name() for x in symbols if x.is_imported()}
+    return names, imported
 
 
 def show_error(shell, kind, error, trace, tb_offset=None):
