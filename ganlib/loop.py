@@ -1,4 +1,5 @@
-"""Training: a step after another, a validation each epoch, and a test pass."""
+"""Training: a step after another, a validation each epoch, and a test pass. `train` is the loop
+itself; `fit` says whether there is something to train, holds the folder, and scores the run."""
 
 import time
 from contextlib import contextmanager

@@ -114,7 +114,9 @@ def test_what_cannot_be_compared_is_named(runs, tmp_path):
         InputError, match="cyclegan0: the same model and seed as .*cyclegan0; leave one of them out"
     ):
         gather([runs[0], edited(runs[0], tmp_path / "copy", lambda _: None)])
-    with pytest.raises(InputError, match="no scores in its metrics.json; train it again"):
+    with pytest.raises(
+        InputError, match="no scores in its metrics.json; start its training again, which then only"
+    ):
         gather([edited(runs[0], tmp_path, lambda m: m.pop("scores"))])
     (tmp_path / "cyclegan0" / "metrics.json").unlink()
     with pytest.raises(InputError, match="did not finish; leave it out"):

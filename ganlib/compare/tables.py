@@ -49,7 +49,10 @@ def gather(folders, weights="ema"):
             )
         metrics = read_json(folder / "metrics.json")
         if "scores" not in metrics or "protocols" not in metrics:
-            raise InputError(f"run folder {folder}: no scores in its metrics.json; train it again")
+            raise InputError(
+                f"run folder {folder}: no scores in its metrics.json; start its training again, "
+                "which then only scores it"
+            )
         if "kid_probe_a" not in metrics["scores"][weights]:
             raise InputError(
                 f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test "
