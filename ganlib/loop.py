@@ -84,8 +84,10 @@ def fit(
 
 
 def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Execution) -> None:
-    """Every step of a run that is still to do; the keeper writes what comes of them."""
-    nets, emas, _, schedules, pools, _ = state
+    """Every step of a run that is still to do. The keeper writes what comes of them: the log, the
+    best weights, checkpoints, and in the end the run."""
+    nets = state.nets
+    emas = state.emas  # of both generators
     device = next(nets.g_ab.parameters()).device
     amp, precision = precision_context(cfg.precision, device)
     done = keeper.go_on(state, precision)
@@ -98,13 +100,13 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
             keeper.show(0, translate_both(emas, Pair(a[:FACES], b[:FACES]), amp))
         for step in range(done + 1, cfg.steps + 1):
             batch = next(batches)  # real_a, real_b: (B, 3, H, W) each
-            for pool in pools:
+            for pool in state.pools:
                 pool.draw(cfg.batch_size, device)
             with keeper.count_memory(step):
                 losses = step_on(batch)
             for ema, net in zip(emas, nets):
                 update_ema(ema, net, cfg.ema)
-            for schedule in schedules:
+            for schedule in state.schedules:
                 schedule.step()
 
             keeper.note(step, losses)
