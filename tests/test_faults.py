@@ -174,6 +174,7 @@ def test_jupyters_stop_button_leaves_a_notebook_that_goes_on(work):
     the run."""
     (work / "cell.py").write_text(f"""
 from pathlib import Path
+from ganlib.config import Execution
 from ganlib.loop import fit
 import faults
 folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), faults.load_faces()
@@ -184,13 +185,13 @@ folder, cfg, faces = Path({str(work)!r}) / "run", faults.small(steps=150), fault
     )
     try:
         assert execute(client, (work / "cell.py").read_text())[0] == "ok"
-        cell = client.execute("run = fit(cfg, faces, folder, resume=True, checkpoint_seconds=3600)")
+        cell = client.execute("run = fit(cfg, faces, folder, Execution(checkpoint_seconds=3600))")
         faults.until(lambda: faults.steps_logged(work / "run") > 3)
         manager.interrupt_kernel()
         status, said = answer(client, cell)
         assert status == "error" and "KeyboardInterrupt" in said and "stopped after step" in said
         status, said = execute(
-            client, "run = fit(cfg, faces, folder, resume=True)\nprint(run.metrics['resumed_at'])"
+            client, "run = fit(cfg, faces, folder)\nprint(run.metrics['resumed_at'])"
         )
         assert status == "ok" and "going on from step" in said
     finally:
