@@ -81,11 +81,9 @@ def test_grid_gives_the_same_runs_with_a_worker_killed_and_a_run_that_fails(
         "the run whose worker died began anew"
     )
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))  # as in each of two workers
-    cores = 2 * torch.get_num_threads()
     (tmp_path / "one").mkdir()
     one = [
-        parallel_many_runs.train_side_by_side([cfg], faces, tmp_path / "one", "", cores)[0]
-        for cfg in cfgs
+        parallel_many_runs.train_side_by_side([cfg], faces, tmp_path / "one", "")[0] for cfg in cfgs
     ]
     assert [o.error for o in one] == [o.error for o in outcomes]
     for a, b in zip(parallel_many_runs.finished(one), parallel_many_runs.finished(outcomes)):
@@ -189,7 +187,7 @@ def test_run_whose_process_was_killed_is_told_and_the_other_is_kept(
         return child
 
     monkeypatch.setattr(parallel_child.Child, "__enter__", killed)
-    outcomes = parallel_many_runs.train_side_by_side([tiny(seed=1), tiny()], faces, tmp_path, "", 2)
+    outcomes = parallel_many_runs.train_side_by_side([tiny(seed=1), tiny()], faces, tmp_path, "")
     assert outcomes[0].error.startswith(
         "InputError: the process that trained it was lost (it said nothing); it had no checkpoint"
     )

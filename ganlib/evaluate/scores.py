@@ -32,12 +32,14 @@ class Direction(NamedTuple):
 
 
 def cycle_error(x: Direction) -> Tensor | None:
+    """How far an image there and back is from itself: (N,), 0 to 2."""
     if x.rec is None:
         return None
     return (x.rec - x.real).abs().mean((1, 2, 3))
 
 
 def content_distance(x: Direction) -> Tensor:
+    """How far a fake is from its input in what the probe knows of a face: (N,), 1 for strangers."""
     return (x.contents - x.judge.contents[x.source]).norm(dim=1) / x.judge.strangers
 
 
@@ -60,10 +62,12 @@ def psnr(x: Direction) -> Tensor | None:
 
 
 def ssim(x: Direction) -> Tensor | None:
+    """Structural similarity to the true counterpart: (N,), -1 to 1."""
     return distances.ssim(x.fake, x.judge.truth[x.way]) if x.judge.truth else None
 
 
 def perceptual_distance(x: Direction) -> Tensor | None:
+    """Distance of the probe's maps to those of the true counterpart: (N,), 0 to 4."""
     if not x.judge.truth:
         return None
     return x.judge.probe.perceptual(to_float(x.fake), to_float(x.judge.truth[x.way]))

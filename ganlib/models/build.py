@@ -23,10 +23,12 @@ class Nets(NamedTuple):
 
 
 def build_cyclegan(cfg: TrainConfig) -> nn.Module:
+    """A generator with residual blocks (models.cyclegan)."""
     return CycleGANGenerator(ngf=cfg.ngf, n_blocks=cfg.n_blocks, resize_conv=cfg.resize_conv)
 
 
 def build_uvcgan(cfg: TrainConfig) -> nn.Module:
+    """A generator with skips and a transformer (models.uvcgan)."""
     return UVCGANGenerator(ngf=cfg.ngf, pre_norm=cfg.pre_norm, vit_norm=cfg.vit_norm)
 
 

@@ -24,14 +24,15 @@ class Child:
     """A run that `python -m ganlib.train` trains, in one process or, by torchrun, in several. A
     context: as it is left the training is ended, after the step under way and with a checkpoint.
 
-    job: what the command takes, with a folder. threads: of each process.
+    job: what the command takes, with a folder. threads: of each process. whose: what the lines that
+    it says are begun with, where several train.
     """
 
-    def __init__(self, job, threads, processes=1):
+    def __init__(self, job, threads, processes=1, whose=""):
         self.job = job
         self.processes = processes
         self.folder = Path(job["folder"])
-        self.whose = ""
+        self.whose = whose
         self.work = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.feed = Path(self.work.name) / "progress"
         self.said = Path(self.work.name) / "said"
@@ -66,7 +67,7 @@ class Child:
         while self.is_running():  # torchrun waits for its processes half a minute at most
             with suppress(KeyboardInterrupt):
                 self.process.wait()
-        self.pass_on(self.whose)
+        self.pass_on()
         self.heard.close()
         self.lines = self.said.read_text(encoding="utf-8", errors="replace").splitlines()
         self.work.cleanup()
@@ -89,13 +90,11 @@ class Child:
                     step = update["step"]
         return step
 
-    def pass_on(self, whose=""):
-        """Print the lines that a user would have seen if it trained here. whose: what they are
-        begun with, where several train."""
-        self.whose = whose
+    def pass_on(self):
+        """Print the lines that a user would have seen if it trained here."""
         for line in self.heard:
             if line.startswith(("warning: ", "going on ", "stopped after ")):
-                print(f"{whose}{line}", end="", flush=True)
+                print(f"{self.whose}{line}", end="", flush=True)
 
     def check(self):
         """After it has ended: raise InputError, with the line that it ended with, unless it has

@@ -94,12 +94,12 @@ def how_many(n, data):
     return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
 
 
-def train_side_by_side(cfgs, data, runs, inception, cores=None):
+def train_side_by_side(cfgs, data, runs, inception):
     """The Outcomes of runs that train at the same time, each in a process of its own. Each has its
     share of the cores, which rests on how many runs there are and not on how many are left, so
     that they round alike; or, where it goes on, as many threads as before. Where this is
     interrupted they end, with a checkpoint each."""
-    cores = cores or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
     share = max(1, min(cores // min(cores, len(cfgs)), torch.get_num_threads())) if cfgs else 1
     waiting = {runs / cfg.name(data.fingerprint): cfg for cfg in cfgs}
     at_once = how_many(sum(not is_finished(folder) for folder in waiting), data)
@@ -118,11 +118,11 @@ def train_side_by_side(cfgs, data, runs, inception, cores=None):
                     continue
                 find_probe(data)  # now, or each would train it
                 threads = find_threads(folder) or share
-                start = partial(Training, cfg, data, folder, inception, threads)
                 try:
-                    under_way[folder] = stack.enter_context(start())
+                    training = Training(cfg, data, folder, inception, threads)
+                    under_way[folder] = stack.enter_context(training)
                 except (InputError, OSError) as error:
-                    outcomes[folder] = outcome(cfg, partial(raise_again, error))
+                    outcomes[folder] = failed(cfg, error)
                     progress.add()
             time.sleep(0.2)
             for folder, training in list(under_way.items()):
@@ -141,10 +141,6 @@ def ask_all_to_end(under_way):
         training.child.ask_to_end()
 
 
-def raise_again(error):
-    raise error
-
-
 def find_threads(folder):
     """How many threads trained a run that was interrupted, or None: with as many it goes on to the
     last bit."""
@@ -159,10 +155,11 @@ class Training:
 
     def __init__(self, cfg, data, folder, inception, threads):
         self.cfg = cfg
-        self.label = f"{cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}"
+        label = f"{cfg.arch}, recipe {cfg.recipe}, seed {cfg.seed}"
         self.fingerprint = data.fingerprint
-        self.child = Child(write_job(cfg, data, folder, inception=inception), threads)
-        self.progress = Progress(self.label, cfg.steps, folder)
+        job = write_job(cfg, data, folder, inception=inception)
+        self.child = Child(job, threads, whose=f"{label}: ")
+        self.progress = Progress(label, cfg.steps, folder)
         self.step = None
 
     def __enter__(self):
@@ -177,7 +174,7 @@ class Training:
 
     def look(self):
         """Pass on what the process says, and show how far it is."""
-        self.child.pass_on(f"{self.label}: ")
+        self.child.pass_on()
         step = self.child.find_step()
         if step not in (None, self.step):
             self.step = step
@@ -206,7 +203,12 @@ def outcome(cfg, result):
     try:
         return Outcome(cfg, Path(result()), None)
     except Exception as error:  # whatever became of one run, the others go on
-        return Outcome(cfg, None, " ".join(f"{type(error).__name__}: {error}".split()))
+        return failed(cfg, error)
+
+
+def failed(cfg, error):
+    """The Outcome of a run that raised."""
+    return Outcome(cfg, None, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def train_one(cfg, data, runs, inception):

@@ -82,10 +82,9 @@ class LiveTraining:
         self.cost = self.drawn - began
 
     def finish(self):
-        """Let the faces of this training be those of the run in its folder, which is finished."""
-        self.strip.save(
-            self.folder / STRIP
-        )  # its part goes with the checkpoints (runs.folder.clear)
+        """Let the faces of this training be those of the run in its folder, which is finished. Its
+        part goes with the checkpoints (runs.folder.clear)."""
+        self.strip.save(self.folder / STRIP)
 
     def close(self):
         """Take the picture away: what is left to be seen of a run is drawn from its folder."""
