@@ -87,8 +87,8 @@ def can_be_read_again(data):
 
 def how_many(n, data):
     """How many of n runs train side by side on this machine: one for each core that this process
-    may use, as long as there is memory for them. Two runs of a thread each do 1.2 times the work
-    of one with two."""
+    may use, as long as there is memory for them. Two runs of a thread each do 1.2 to 1.4 times
+    the work of one with two (docs/speed.md)."""
     images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
     room = psutil.virtual_memory().available / (PROCESS + 2 * images)
     return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
