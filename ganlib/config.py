@@ -3,7 +3,7 @@ executed."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from ganlib.errors import InputError, printable, shown
 
@@ -34,7 +34,16 @@ RECIPES = {
 # Fields that came after the first runs, and what those were trained with. A field at that value is
 # no part of a digest (TrainConfig.name), and a config that lacks it has that value: so runs of
 # before keep their folders. Every new field joins here.
-ADDED = {"n_blocks": 6}
+ADDED = {
+    "n_blocks": 6,
+    "d_coarse": 0.0,
+    "coarse_until": 0.0,
+    "refine": 16,
+    "refine_input": True,
+    "idt_every": 1,
+    "shift": 0,
+    "flip": False,
+}
 
 STUDY_PAIRS = 80_000  # image pairs that a training of the study saw: 20 epochs of 4,000
 
@@ -88,6 +97,18 @@ class TrainConfig:
     vit_norm: bool = True  # uvcgan: LayerNorm in the transformer's blocks
     # cyclegan: residual blocks of a generator; the paper has 9 from 256 pixels on
     n_blocks: int = 6
+    # Weight of a second discriminator of each domain, which sees images at half their size and so
+    # patches of twice the side; the first one has the rest. 0: there is none
+    d_coarse: float = 0.0
+    # Share of the steps that train at half the size, generators and second discriminators; then
+    # small networks are added that refine what the generators make. 0: none of that
+    coarse_until: float = 0.0
+    refine: int = 16  # channels of a refining network
+    refine_input: bool = True  # whether it sees the image that is translated, too
+    idt_every: int = 1  # steps from one identity loss to the next, whose weight is as many times
+    # Pixels that an image is moved by at most, up or down and left or right; its border is mirrored
+    shift: int = 0
+    flip: bool = False  # mirror every other image, by chance
 
     @classmethod
     def from_recipe(cls, /, recipe: str = "default", **values) -> "TrainConfig":
@@ -115,6 +136,28 @@ class TrainConfig:
                 f"n_blocks {shown(self.n_blocks)}: only the generators of arch cyclegan have "
                 f"residual blocks; leave n_blocks out for {self.arch}"
             )
+        if self.coarse_until and not self.d_coarse:
+            raise InputError(
+                f"coarse_until {shown(self.coarse_until)}: at half the size the second "
+                "discriminators judge, and there are none; set d_coarse, to 0.5 for instance"
+            )
+        if self.shift >= min(self.image_size):
+            raise InputError(
+                f"shift {shown(self.shift)}: expected less than the sides of the images, "
+                f"{self.image_size[0]}x{self.image_size[1]}"
+            )
+
+    def coarse_steps(self) -> int:
+        """How many of the steps train at half the size: the first ones."""
+        return round(self.steps * self.coarse_until)
+
+    def at_step(self, step: int) -> "TrainConfig":
+        """What the losses of a step, from 1, are weighed by: the identity loss is taken in every
+        idt_every-th one, the first among them, and weighs as many times as much."""
+        if self.idt_every == 1:
+            return self
+        taken = (step - 1) % self.idt_every == 0
+        return replace(self, lambda_idt=self.lambda_idt * self.idt_every if taken else 0.0)
 
     def name(self, fingerprint: str) -> str:
         """Folder name of a run: architecture, recipe, and a digest of every field (but those of
@@ -157,9 +200,23 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
 }
 # ... or a number, 0 or more but for these, ...
-LEAST = {"steps": 1, "batch_size": 1, "ngf": 1, "ndf": 1, "d_layers": 1}
+LEAST = {
+    "steps": 1,
+    "batch_size": 1,
+    "ngf": 1,
+    "ndf": 1,
+    "d_layers": 1,
+    "refine": 1,
+    "idt_every": 1,
+}
 # ... and less than MOST; of these a share: the highest, and whether it may be reached.
-SHARES = {"beta1": (1, False), "decay_from": (1, True), "ema": (1, False)}
+SHARES = {
+    "beta1": (1, False),
+    "decay_from": (1, True),
+    "ema": (1, False),
+    "d_coarse": (1, True),
+    "coarse_until": (1, False),
+}
 
 
 def check_field(name, value, default) -> None:

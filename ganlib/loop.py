@@ -3,7 +3,7 @@ itself; `fit` says whether there is something to train, holds the folder, and sc
 
 import time
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ from ganlib.evaluate.losses import mean_losses
 from ganlib.evaluate.translate import generate
 from ganlib.fast_step import CapturedStep, Passes, train_step
 from ganlib.losses import discriminator_losses, generator_losses
-from ganlib.models.build import Nets, build_nets
+from ganlib.models.build import Nets, build_nets, coarse_nets
+from ganlib.models.coarse import half
 from ganlib.models.ema import build_ema, update_ema
 from ganlib.optim import build_optimizers
 from ganlib.parallel.ddp import share
@@ -91,19 +92,24 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
     device = next(nets.g_ab.parameters()).device
     amp, precision = precision_context(cfg.precision, device)
     done = keeper.go_on(state, precision)
-    step_on = build_step(cfg, state, amp, how)
+    fine_from = cfg.coarse_steps() + 1  # the first step at full size
     part = rank(), world_size()
-    batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, done, part)
+    moves = {"shift": cfg.shift, "flip": cfg.flip}
+    batches = pair_batches(data.train, cfg.batch_size, cfg.seed, device, done, part, **moves)
     with keeper:
         if done == 0 and rank() == 0:
             a, b = keeper.judge.pair
             keeper.show(0, translate_both(emas, Pair(a[:FACES], b[:FACES]), amp))
         for step in range(done + 1, cfg.steps + 1):
+            if step in (done + 1, fine_from):
+                step_on = build_step(cfg, state, amp, how, coarse=step < fine_from)
+            if step == fine_from:
+                clear_pools(state)
             batch = next(batches)  # real_a, real_b: (B, 3, H, W) each
             for pool in state.pools:
                 pool.draw(cfg.batch_size, device)
             with keeper.count_memory(step):
-                losses = step_on(batch)
+                losses = step_on(step, batch)
             for ema, net in zip(emas, nets):
                 update_ema(ema, net, cfg.ema)
             for schedule in state.schedules:
@@ -114,7 +120,8 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
                 continue
             keeper.flush(step)
             if keeper.ends_epoch(step) and rank() == 0:
-                figures, fakes = validate(nets, emas, keeper.judge, cfg, amp)
+                coarse = step < fine_from
+                figures, fakes = validate(nets, emas, keeper.judge, cfg, amp, coarse)
                 keeper.note_validation(step, figures, fakes)
             if keeper.save_if_due(step):
                 break  # somebody asked it to stop
@@ -123,12 +130,17 @@ def train(cfg: TrainConfig, data: Domains, state: State, keeper: Keeper, how: Ex
 
 
 def validate(
-    nets: Nets, emas: list, judge: Judge, cfg: TrainConfig, amp
+    nets: Nets, emas: list, judge: Judge, cfg: TrainConfig, amp, coarse: bool = False
 ) -> tuple[dict[str, float], tuple[Tensor, Tensor]]:
     """Losses on the first LOSS_PAIRS of the judge's pairs, and what it says of the fakes of all,
-    by the generators' running means; and these, fake_b and fake_a."""
+    by the generators' running means; and these, fake_b and fake_a. coarse: losses at half the size,
+    where the steps are; fakes are at full size always."""
     fake_b, fake_a = translate_both(emas, judge.pair, amp)
-    losses = mean_losses(nets, judge.pair, cfg, amp, LOSS_PAIRS)
+    pair = judge.pair
+    if coarse:
+        nets = coarse_nets(nets)
+        pair = Pair(*[half(to_float(side[:LOSS_PAIRS])) for side in pair])
+    losses = mean_losses(nets, pair, cfg, amp, LOSS_PAIRS)
     return losses | judge.check(fake_a, fake_b), (fake_b, fake_a)
 
 
@@ -161,9 +173,11 @@ def build_state(nets: Nets, cfg: TrainConfig) -> State:
     return State(nets, emas, opts, schedules, pools, Best())
 
 
-def build_step(cfg: TrainConfig, state: State, amp, how: Execution):
-    """The step on a batch, as a call: shared where several processes train, one graph on a GPU."""
-    nets = state.nets
+def build_step(cfg: TrainConfig, state: State, amp, how: Execution, coarse: bool = False):
+    """A training step as a call, (step, batch) -> losses: shared where several processes train,
+    one graph on a GPU. coarse: at half the size, of what is trained there; the batch is given at
+    full size."""
+    nets = coarse_nets(state.nets) if coarse else state.nets
     parts = how.accumulate
     passes = Passes(
         amp,
@@ -171,11 +185,27 @@ def build_step(cfg: TrainConfig, state: State, amp, how: Execution):
         share(discriminator_losses, nets[2:], parts),
         parts,
     )
-    step_on = partial(train_step, nets, state.opts, state.pools, cfg=cfg, passes=passes)
     device = next(nets.g_ab.parameters()).device
-    if device.type == "cuda" and world_size() == 1:
-        return CapturedStep(step_on, device)
-    return step_on
+
+    @cache
+    def build(weights: TrainConfig):
+        step_on = partial(train_step, nets, state.opts, state.pools, cfg=weights, passes=passes)
+        if device.type == "cuda" and world_size() == 1:
+            return CapturedStep(step_on, device)
+        return step_on
+
+    def call(step, batch):
+        if coarse:
+            batch = tuple(half(real) for real in batch)  # (B, 3, H/2, W/2)
+        return build(cfg.at_step(step))(batch)
+
+    return call
+
+
+def clear_pools(state: State) -> None:
+    """Forget all earlier fakes."""
+    for pool in state.pools:
+        pool.clear()
 
 
 @contextmanager

@@ -18,10 +18,22 @@ def full(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def gan_loss(score: Tensor, target: float) -> Tensor:
+def gan_loss(score: Tensor | list, target: float) -> Tensor:
     """Mean squared distance of a score map (B, 1, h, w) to the target: 1.0 for "real", 0.0 for
-    "fake"."""
+    "fake". Of several maps, [(weight, map)] as models.coarse.TwoSizes gives them, their weighted
+    sum."""
+    if isinstance(score, list):
+        return sum(weight * gan_loss(one, target) for weight, one in score)
     return (full(score) - target).square().mean()
+
+
+def split_scores(score: Tensor | list, n: int) -> tuple:
+    """The scores of the first n images of a batch of 2n, and those of the others."""
+    if isinstance(score, list):
+        first = [(weight, one[:n]) for weight, one in score]
+        others = [(weight, one[n:]) for weight, one in score]
+        return first, others
+    return score.split(n)
 
 
 def l1(x: Tensor, y: Tensor) -> Tensor:
@@ -75,7 +87,8 @@ def discriminator_losses(
         ("d_a", nets.d_a, real_a, fake_a),
         ("d_b", nets.d_b, real_b, fake_b),
     ]:
-        of_real, of_fake = net(torch.cat([real, fake])).split(len(real))  # (B, 1, h, w) each
+        score = net(torch.cat([real, fake]))  # (2B, 1, h, w)
+        of_real, of_fake = split_scores(score, len(real))
         d_real = gan_loss(of_real, 1.0)
         d_fake = gan_loss(of_fake, 0.0)
         losses[name] = (d_real + d_fake) / 2

@@ -48,6 +48,11 @@ class ImagePool:
         self.shown = self.kept = None  # indices into (pool, new fakes): to show, and to keep
         self.drawn = False
 
+    def clear(self) -> None:
+        """Forget what it holds, and take images of another size from now on."""
+        self.held = 0
+        self.images = None
+
     def draw(self, n: int, device: torch.device) -> None:
         """Decide on the exchange for the next n fakes."""
         kept = list(range(self.size))

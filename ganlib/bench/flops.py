@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganlib.losses import pass_through
-from ganlib.models.build import build_nets
+from ganlib.models.build import build_nets, coarse_nets
+from ganlib.models.coarse import half
 
 
 def count_flops(cfg):
@@ -26,6 +27,19 @@ def count_once(cfg):
     real_a, real_b = [torch.empty(1, 3, *cfg.image_size, device=meta) for _ in "ab"]
     with FlopCounterMode(display=False) as image, torch.no_grad():
         nets.g_ab.train()(real_a)  # in eval mode attention takes a path that is not counted
-    with FlopCounterMode(display=False) as step:
-        pass_through(nets, real_a, real_b, cfg, backward=True)
-    return {"flops_per_image": image.get_total_flops(), "flops_per_pair": step.get_total_flops()}
+    pair = count_pair(nets, (real_a, real_b), cfg)
+    if cfg.coarse_until:
+        coarse = count_pair(coarse_nets(nets), (half(real_a), half(real_b)), cfg)
+        pair = cfg.coarse_until * coarse + (1 - cfg.coarse_until) * pair
+    return {"flops_per_image": image.get_total_flops(), "flops_per_pair": round(pair)}
+
+
+def count_pair(nets, pair, cfg):
+    """Operations of a step on one pair, the mean over steps with and without an identity loss."""
+    found = []
+    for step in (1, 2) if cfg.idt_every > 1 else (1,):
+        with FlopCounterMode(display=False) as counter:
+            pass_through(nets, *pair, cfg.at_step(step), backward=True)
+        found.append(counter.get_total_flops())
+    with_idt, without = found[0], found[-1]
+    return without + (with_idt - without) / cfg.idt_every

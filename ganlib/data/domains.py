@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 
 from ganlib.config import MOST, check_value
 from ganlib.data.decode import CHUNK, FACTS, MAX_PIXELS, digest
@@ -433,9 +434,9 @@ def to_float(images):
     return floats.div(127.5).sub(1) if images.dtype == torch.uint8 else floats
 
 
-def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1)):
+def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1), shift=0, flip=False):
     """Endless (real_a, real_b) batches in [-1, 1]. Partners are drawn anew each pass over A, by
-    (seed, pass) alone.
+    (seed, pass) alone; how images are moved and mirrored (see move), by (seed, batch).
 
     A domain with fewer images than needed is used again from another order; a last part of a
     batch is dropped. first: batches to leave out, of a run that goes on. part: (i, n) for the
@@ -449,9 +450,28 @@ def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1)):
         orders = [torch.from_numpy(draw_order(len(x), n, rng)).to(x.device) for x in (a, b)]
         for k in range(first % a_pass if i == first // a_pass else 0, a_pass):
             at = k * batch_size + part[0] * mine
-            yield tuple(
+            batch = [
                 to_float(x[order[at : at + mine]].to(device)) for x, order in zip((a, b), orders)
-            )
+            ]
+            if shift or flip:
+                moves = np.random.default_rng([seed, i, k])
+                batch = [move(x, shift, flip, moves, batch_size, part[0] * mine) for x in batch]
+            yield tuple(batch)
+
+
+def move(images, shift, flip, rng, n, first):
+    """Images (B, 3, H, W) moved by up to `shift` pixels each way, their borders mirrored, and with
+    flip half of them mirrored left to right. They are those from `first` on of a batch of n, for
+    all of which is drawn, so that a part of a batch is moved as in the whole."""
+    mirrored = rng.random(n) < 0.5
+    tops, lefts = rng.integers(0, 2 * shift + 1, (2, n))
+    height, width = images.shape[-2:]
+    wide = F.pad(images, (shift,) * 4, mode="reflect")
+    moved = []
+    for i, image in enumerate(wide, start=first):
+        image = image[:, tops[i] : tops[i] + height, lefts[i] : lefts[i] + width]
+        moved.append(image.flip(-1) if flip and mirrored[i] else image)
+    return torch.stack(moved)
 
 
 def fits(images, device):

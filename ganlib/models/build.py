@@ -7,6 +7,7 @@ from torch import nn
 
 from ganlib.config import TrainConfig
 from ganlib.errors import InputError, shown
+from ganlib.models.coarse import CoarseToFine, TwoSizes
 from ganlib.models.common import init_normal
 from ganlib.models.cyclegan import CycleGANGenerator
 from ganlib.models.discriminator import PatchDiscriminator
@@ -41,17 +42,31 @@ def build_generator(cfg: TrainConfig) -> nn.Module:
     if cfg.arch not in GENERATORS:
         known = ", ".join(GENERATORS)
         raise InputError(f"arch {shown(cfg.arch)}: no such generator; there are {known}")
-    return GENERATORS[cfg.arch](cfg)
+    net = GENERATORS[cfg.arch](cfg)
+    return CoarseToFine(net, cfg.refine, cfg.refine_input) if cfg.coarse_until else net
+
+
+def build_discriminator(cfg: TrainConfig) -> nn.Module:
+    """One discriminator of a config: of patches of one size or, with d_coarse, of two."""
+    fine = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score)
+    if not cfg.d_coarse:
+        return fine
+    coarse = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score)
+    return TwoSizes(fine, coarse, cfg.d_coarse)
 
 
 def build_nets(cfg: TrainConfig, device: torch.device) -> Nets:
     """The four networks of a config, on a device, initialised from torch's global seed."""
     nets = [build_generator(cfg), build_generator(cfg)]
-    for _ in "ab":
-        nets.append(PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score))
+    nets += [build_discriminator(cfg), build_discriminator(cfg)]
     if cfg.init == "normal":
         nets = [init_normal(net) for net in nets]
     return Nets(*[net.to(device) for net in nets])
+
+
+def coarse_nets(nets: Nets) -> Nets:
+    """What of four networks that go from coarse to fine trains at half the size."""
+    return Nets(*[net.coarse for net in nets])
 
 
 def set_trainable(nets: tuple, flag: bool) -> None:

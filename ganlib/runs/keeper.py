@@ -150,8 +150,8 @@ class Keeper:
             self.tally["memory"] = [round(most / 2**20)]
 
     def count_memory(self, step):
-        """A context that counts what the first step needs."""
-        if step > 1:
+        """A context that counts what the first step needs, and the first one at full size."""
+        if step not in (1, self.cfg.coarse_steps() + 1):
             return nullcontext()
         return count_memory(self.state.nets, self.device, self.tally["memory"])
 
@@ -187,8 +187,15 @@ class Keeper:
             self.log.flush()
         except NotFinite as error:
             before = error.step - 1
+            cfg = self.cfg
             batches = pair_batches(
-                self.data.train, self.cfg.batch_size, self.cfg.seed, "cpu", before
+                self.data.train,
+                cfg.batch_size,
+                cfg.seed,
+                "cpu",
+                before,
+                shift=cfg.shift,
+                flip=cfg.flip,
             )
             save_failure(self.folder, error, next(batches), self.cfg, self.state)
             raise
@@ -270,7 +277,7 @@ class Keeper:
             "train_seconds": round(tally["seconds"], 2),
             "validation_seconds": round(tally["checks"], 2),
             "checkpoint_seconds": round(tally["checkpoints"], 2),
-            "memory_mib": tally["memory"][0],
+            "memory_mib": max(tally["memory"]),
             "processes": world_size(),
             "resumed_at": tally["resumed"],
             "resumed_otherwise": tally["otherwise"],

@@ -28,9 +28,11 @@ class Log:
         self.path = Path(folder) / LOG
         self.length = length
         self.stride = -(-steps // LINES)
-        self.kept = []  # (epoch, step, values on their device) of steps that are not written yet
-        self.names = []  # of the losses and gradients of a step, as the step returns them
-        self.train = {}  # name: its value at each written step
+        # (epoch, step, names, values on their device) of steps that are not written yet
+        self.kept = []
+        self.names = []  # of the losses and gradients of a step, as the steps return them
+        self.train = {}  # name: its value at each written step, NaN where a step has none
+        self.rows = 0  # written steps
         self.val = {}  # the last validation
         self.sha256 = hashlib.sha256()
 
@@ -59,15 +61,17 @@ class Log:
 
     def keep(self, epoch, step, losses):
         """Keep what a step returns on its device until the next flush."""
-        self.names = list(losses)
-        self.kept.append((epoch, step, torch.stack(list(losses.values()))))
+        self.names += [name for name in losses if name not in self.names]
+        self.kept.append((epoch, step, list(losses), torch.stack(list(losses.values()))))
 
     def flush(self):
         """Fetch the kept steps (means over all processes) and write them; NotFinite names the
         values that are not finite."""
-        values = mean(torch.stack([row for _, _, row in self.kept])).tolist()
-        for (epoch, step, _), row in zip(self.kept, values):
-            self.write("train", epoch, step, dict(zip(self.names, row)))
+        values = mean(torch.cat([row for *_, row in self.kept])).tolist()
+        for epoch, step, names, _ in self.kept:
+            figures = dict(zip(names, values))
+            values = values[len(names) :]
+            self.write("train", epoch, step, figures)
         self.kept = []
 
     def write(self, split, epoch, step, figures):
@@ -99,9 +103,11 @@ class Log:
         if line["split"] == "val":
             self.val = line
             return
-        for name, value in line.items():
-            if name != "split":
-                self.train.setdefault(name, array("d")).append(value)
+        for name in set(line) - {"split"} - set(self.train):
+            self.train[name] = array("d", [math.nan] * self.rows)
+        for name, values in self.train.items():
+            values.append(line.get(name, math.nan))
+        self.rows += 1
 
     def table(self):
         """What evaluate.health looks at: a row for each written step, and the last validation."""
