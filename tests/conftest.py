@@ -179,7 +179,7 @@ def with_quick_probe(images):
     return images
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """A function that makes a config small enough for a test; its arguments change fields."""
 

@@ -19,6 +19,7 @@ from ganlib.parallel.child import Child, write_job
 from ganlib.runs.checkpoint import Damaged, read_state
 from ganlib.runs.finished import load_run
 from ganlib.runs.folder import claim_run_folder, find_checkpoints, is_finished
+from ganlib.runs.kept import KEPT, find_kept
 from ganlib.show.progress import FEED, Progress
 from ganlib.system.files import RUNS, expand
 
@@ -37,8 +38,8 @@ class Outcome(NamedTuple):
 
 
 def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
-    """Train every config that has no finished run below the folder `runs`, many at once; returns an
-    Outcome for each, in order.
+    """Train every config that has no finished run below the folder `runs`, nor one that is kept in
+    the repository (runs.kept), many at once; returns an Outcome for each, in order.
 
     scheduler: "" on this machine, side by side on the cores of a CPU (see how_many) and else one
     after another; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
@@ -47,6 +48,19 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     checkpoint on another one, up to three times (Dask's allowed-failures). One that fails is told
     in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler
     cannot be had."""
+    kept = {cfg: find_kept(cfg, data.fingerprint) for cfg in cfgs}
+    missing = [cfg for cfg in cfgs if not kept[cfg]]
+    if len(missing) < len(cfgs):
+        print(f"{len(cfgs) - len(missing)} of {len(cfgs)} runs are taken from {KEPT}")
+    trained = {}
+    if missing:
+        for found in train_missing(missing, data, runs, inception, scheduler):
+            trained[found.cfg] = found
+    return [trained.get(cfg, Outcome(cfg, kept[cfg], None)) for cfg in cfgs]
+
+
+def train_missing(cfgs, data, runs, inception, scheduler):
+    """train_grid for configs of which no run is kept."""
     if not scheduler:
         if can_be_read_again(data) and not torch.cuda.is_available():
             return train_side_by_side(cfgs, data, expand(runs, "runs"), inception)

@@ -27,6 +27,7 @@ from ganlib.runs.folder import (
     read_json,
     read_weights,
 )
+from ganlib.runs.kept import is_kept, load_means
 from ganlib.show.progress import Progress
 from ganlib.system.files import expand, locked, write_atomic
 
@@ -61,13 +62,14 @@ class Run(NamedTuple):
     of metrics.json.
 
     ema holds the generators that are used (and the discriminators), nets them as trained, best
-    as ema at the best validation."""
+    as ema at the best validation. Of a run that was kept small (runs.kept) there is only ema, or
+    none of them."""
 
     folder: Path
     cfg: object
-    nets: Nets
-    ema: Nets
-    best: Nets
+    nets: Nets | None
+    ema: Nets | None
+    best: Nets | None
     history: pd.DataFrame
     metrics: dict
 
@@ -79,6 +81,11 @@ class Run(NamedTuple):
                 f"weights {shown(weights)}: no such weights; there are {', '.join(WEIGHTS)}"
             )
         nets = {"ema": self.ema, "raw": self.nets, "best": self.best}[weights]
+        if nets is None:
+            raise InputError(
+                f"run folder {self.folder}: its {weights} weights were not kept; expected a run "
+                "that was trained here"
+            )
         return translate(nets.g_ab, nets.g_ba, pair, idt)
 
 
@@ -88,6 +95,10 @@ def load_run(folder, device=None):
     folder = expand(folder, "run folder")
     device = torch.device(device) if device else default_device()
     cfg = load_config(folder)
+    if is_kept(folder):
+        history = read_history(folder)
+        metrics = read_json(folder / "metrics.json")
+        return Run(folder, cfg, None, load_means(folder, cfg, device), None, history, metrics)
     if lost := find_missing(folder):
         raise InputError(
             f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish or "
@@ -106,6 +117,13 @@ def load_run(folder, device=None):
                 f"({printable(' '.join(str(error).split()))[:100]}); train it again"
             ) from None
         loaded += [nets, Nets(*[ema.module for ema in emas], *nets[2:])]
+    history = read_history(folder)
+    metrics = read_json(folder / "metrics.json")
+    return Run(folder, cfg, loaded[0], loaded[1], loaded[3], history, metrics)
+
+
+def read_history(folder):
+    """The log of a finished run, a row each line."""
     try:
         history = pd.read_json(folder / "metrics.jsonl", lines=True)
     except (OSError, ValueError):
@@ -115,9 +133,7 @@ def load_run(folder, device=None):
     # Without a weight it is not computed (losses.weighed)
     for name in {"cycle", "idt"} - set(history):
         history[name] = float("nan")
-    return Run(
-        folder, cfg, loaded[0], loaded[1], loaded[3], history, read_json(folder / "metrics.json")
-    )
+    return history
 
 
 def score_run(run, data, inception=None):

@@ -1,0 +1,146 @@
+"""Runs that are kept in the repository: of each the scores, costs and a thinned log and, of one
+seed a model, the generators that are used, in half precision.
+
+    python -m ganlib.runs.kept reports/runs/NAME ...
+
+They lie in reports/study/runs, a folder each as a run's, by the same names: config.json,
+metrics.json, metrics.jsonl, strip.png and, where the seed is 0, means.safetensors. A comparison
+takes a run that lies there and does not train it (parallel.many_runs).
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import torch as safetensors
+
+from ganlib.errors import InputError, printable
+from ganlib.models.build import Nets, build_generator
+from ganlib.runs.folder import find_missing, load_config, read_json
+from ganlib.system.command import call
+from ganlib.system.files import SETTINGS, expand, write_atomic
+
+KEPT = SETTINGS / "study" / "runs"
+MEANS = "means.safetensors"
+LINES = 400  # of steps in a thinned log, about
+
+
+def find_kept(cfg, fingerprint):
+    """The folder of the kept run of a config and data set, or None."""
+    folder = KEPT / cfg.name(fingerprint)
+    return folder if is_kept(folder) else None
+
+
+def is_kept(folder):
+    """Whether a folder holds a run as keep leaves it, and not a whole one."""
+    folder = Path(folder)
+    whole = (folder / "weights.safetensors").exists()
+    return (folder / "config.json").exists() and (folder / "metrics.json").exists() and not whole
+
+
+def keep(folder, into=KEPT):
+    """Keep a finished run in a folder of its name below `into`; returns that folder. InputError for
+    a run that did not finish or has no scores. metrics.json comes last: without it nothing is
+    kept."""
+    folder = expand(folder, "run folder")
+    cfg = load_config(folder)
+    if lost := find_missing(folder):
+        raise InputError(
+            f"run folder {folder}: no {' and no '.join(lost)} in it, so the run did not finish; "
+            "train it to its end"
+        )
+    metrics = read_json(folder / "metrics.json")
+    if "scores" not in metrics:
+        raise InputError(
+            f"run folder {folder}: no scores in its metrics.json; start its training again, which "
+            "then only scores it"
+        )
+    config = read_json(folder / "config.json")
+    kept = expand(into, "--into") / cfg.name(config["data_fingerprint"])
+    (kept / "metrics.json").unlink(missing_ok=True)
+    write_atomic(kept / "config.json", json.dumps(config, indent=1))
+    write_atomic(kept / "metrics.jsonl", thin(folder / "metrics.jsonl", cfg.steps))
+    if (folder / "strip.png").exists():
+        shutil.copyfile(folder / "strip.png", kept / "strip.png")
+    if cfg.seed == 0:
+        write_atomic(kept / MEANS, pack_means(folder))
+    write_atomic(kept / "metrics.json", json.dumps(metrics, indent=1))
+    return kept
+
+
+def thin(path, steps):
+    """The lines of a log that are kept: every validation, and every so many-th step. That number is
+    odd, so that losses which every other step lacks come up."""
+    stride = steps // LINES | 1
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        told = json.loads(line)
+        if told["split"] != "train" or told["step"] % stride == 1 % stride:
+            kept.append(line)
+    return "".join(kept)
+
+
+def pack_means(folder):
+    """The bytes of means.safetensors: both generators' running means, of a whole run."""
+    means = {}
+    for name, value in safetensors.load_file(folder / "weights.safetensors").items():
+        if name.startswith("ema_") and not name.endswith("n_averaged"):
+            means[name.removeprefix("ema_")] = value.half().contiguous()
+    return safetensors.save(means, {"format": "pt"})
+
+
+def load_means(folder, cfg, device):
+    """The Nets of a kept run, without discriminators, or None where its weights are not kept.
+    InputError for weights that are not of its config."""
+    path = folder / MEANS
+    if not path.exists():
+        return None
+    nets = []
+    try:
+        weights = safetensors.load_file(path, device=str(device))
+        for way in ("ab", "ba"):
+            net = build_generator(cfg).to(device)
+            state = {}
+            for name, value in weights.items():
+                if name.startswith(f"{way}."):
+                    state[name.removeprefix(f"{way}.")] = value.float()
+            net.load_state_dict(state)
+            nets.append(net)
+    # Torch and safetensors raise nearly anything for a file that is damaged
+    except Exception as error:
+        raise InputError(
+            f"{path}: not the weights of this run ({printable(' '.join(str(error).split()))[:100]})"
+            "; get it anew from the repository"
+        ) from None
+    for net in nets:
+        net.requires_grad_(False)
+    return Nets(*nets, None, None)
+
+
+def main(arguments=None):
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ganlib.runs.kept",
+        description="Keep finished runs in the repository, small: scores, log, and the generators "
+        "of seed 0.",
+    )
+    parser.add_argument("runs", nargs="+", help="folders of finished runs")
+    parser.add_argument("--into", default=KEPT, help="folder to keep them in; reports/study/runs")
+    options = parser.parse_args(arguments)
+    try:
+        for folder in options.runs:
+            kept = keep(folder, options.into)
+            size = sum(path.stat().st_size for path in kept.iterdir())
+            print(f"{kept}: {size / 1e6:.1f} MB")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(call(main))

@@ -1,0 +1,95 @@
+"""Runs that are kept in the repository: what is left of them, and how they are taken."""
+
+import json
+
+import pytest
+import torch
+
+from ganlib import loop
+from ganlib.compare.tables import gather
+from ganlib.errors import InputError
+from ganlib.evaluate.translate import to_bytes
+from ganlib.parallel import many_runs
+from ganlib.runs import kept
+from ganlib.runs.finished import load_run
+from ganlib.runs.folder import is_finished
+
+
+@pytest.fixture(scope="module")
+def trained(faces, tiny, tmp_path_factory):
+    """A finished run whose identity loss is in every fourth step."""
+    cfg = tiny(steps=9, epoch_steps=3, idt_every=4)
+    return loop.fit_or_load(cfg, faces, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.mark.slow
+def test_kept_run_translates_and_compares_as_the_whole_one(trained, faces, tmp_path):
+    folder = kept.keep(trained.folder, tmp_path)
+    assert folder.name == trained.folder.name and kept.is_kept(folder)
+    assert not is_finished(folder) and not kept.is_kept(trained.folder)
+    run = load_run(folder, "cpu")
+    assert run.metrics == trained.metrics
+    whole, small = [to_bytes(x.translate(faces.test)["fake_b"]).int() for x in (trained, run)]
+    assert (whole - small).abs().max() <= 2  # half precision
+    columns = ["kid_probe_a", "content_ab", "parameters"]
+    ours, theirs = [gather([x.folder])[columns] for x in (run, trained)]
+    assert ours.equals(theirs)
+    with pytest.raises(InputError, match="its raw weights were not kept"):
+        run.translate(faces.test, "raw")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    assert size < (trained.folder / "weights.safetensors").stat().st_size
+
+
+@pytest.mark.slow
+def test_only_seed_0_is_kept_with_weights(faces, tiny, tmp_path):
+    run = loop.fit(tiny(seed=3, steps=2), faces, tmp_path / "run")
+    folder = kept.keep(run.folder, tmp_path / "kept")
+    assert not (folder / kept.MEANS).exists()
+    with pytest.raises(InputError, match="its ema weights were not kept"):
+        load_run(folder, "cpu").translate(faces.test)
+
+
+@pytest.mark.slow
+def test_grid_takes_what_is_kept_and_trains_the_rest(
+    trained, faces, tiny, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
+    folder = kept.keep(trained.folder, tmp_path / "kept")
+    other = tiny(steps=1)
+    found = many_runs.train_grid([other, trained.cfg], faces, tmp_path / "runs")
+    assert [each.cfg for each in found] == [other, trained.cfg]
+    assert found[1].folder == folder and found[0].folder.parent == tmp_path / "runs"
+    assert "1 of 2 runs are taken from" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [found[0].folder.name]
+    # Without its scores, which come last, it is not kept
+    (folder / "metrics.json").unlink()
+    assert kept.find_kept(trained.cfg, faces.fingerprint) is None
+
+
+def test_thinned_log_has_every_validation_and_each_loss(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with open(path, "w") as file:
+        for step in range(1, 20_001):
+            losses = {"g": 1.0} | ({"idt": 0.5} if step % 4 == 1 else {})
+            file.write(json.dumps({"split": "train", "step": step} | losses) + "\n")
+            if step % 1000 == 0:
+                file.write(json.dumps({"split": "val", "step": step}) + "\n")
+    lines = [json.loads(line) for line in kept.thin(path, 20_000).splitlines()]
+    steps = [line["step"] for line in lines if line["split"] == "train"]
+    assert 300 < len(steps) <= 401 and steps[0] == 1
+    assert [line["step"] for line in lines if line["split"] == "val"] == list(
+        range(1000, 20_001, 1000)
+    )
+    assert 80 < sum("idt" in line for line in lines) < 120
+
+
+@pytest.mark.slow
+def test_what_cannot_be_kept_is_named(trained, faces, tiny, tmp_path, capsys):
+    assert kept.main([str(tmp_path / "none")]) == 2
+    assert "no config.json in it" in capsys.readouterr().err
+    folder = kept.keep(trained.folder, tmp_path)
+    assert kept.main([str(folder), "--into", str(tmp_path / "again")]) == 2
+    assert "no weights.safetensors" in capsys.readouterr().err
+    (folder / kept.MEANS).write_bytes(b"no weights")
+    with pytest.raises(InputError, match="not the weights of this run"):
+        load_run(folder, torch.device("cpu"))
