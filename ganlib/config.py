@@ -153,10 +153,10 @@ class TrainConfig:
 
     def at_step(self, step: int) -> "TrainConfig":
         """What the losses of a step, from 1, are weighed by: the identity loss is taken in every
-        idt_every-th one, the first among them, and weighs as many times as much."""
+        idt_every-th one, and weighs as many times as much."""
         if self.idt_every == 1:
             return self
-        taken = (step - 1) % self.idt_every == 0
+        taken = step % self.idt_every == 0
         return replace(self, lambda_idt=self.lambda_idt * self.idt_every if taken else 0.0)
 
     def name(self, fingerprint: str) -> str:

@@ -287,12 +287,20 @@ def test_texts_are_taken_as_what_they_stand_for(name, given, value):
             {"models": [{"ngf": 8}, {}, {"ngf": 8}]},
             "models: number 3 is number 1 once more; leave one of them out",
         ),
+        ({"models": [{"seeds": 1.5}]}, "models: number 1, {'seeds': 1.5}: seeds 1.5: expected a"),
+        ({"models": [{"seeds": [0, 0]}]}, "seeds [0, 0]: 0 is in it twice"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_one_line(given, message):
     with pytest.raises(InputError) as told:
         check_parameters(given)
     assert message in str(told.value) and str(told.value).isprintable()
+
+
+def test_model_may_have_seeds_of_its_own():
+    models = [{"arch": "uvcgan", "seeds": "[0]"}, {"ngf": "8"}]
+    told = check_parameters({"models": models, "seeds": [0, 1]})["models"]
+    assert told == [{"arch": "uvcgan", "seeds": [0]}, {"ngf": 8}]
 
 
 def test_report_checks_the_same_before_it_runs_anything():

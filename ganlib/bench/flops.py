@@ -37,9 +37,9 @@ def count_once(cfg):
 def count_pair(nets, pair, cfg):
     """Operations of a step on one pair, the mean over steps with and without an identity loss."""
     found = []
-    for step in (1, 2) if cfg.idt_every > 1 else (1,):
+    for step in (1, cfg.idt_every):
         with FlopCounterMode(display=False) as counter:
             pass_through(nets, *pair, cfg.at_step(step), backward=True)
         found.append(counter.get_total_flops())
-    with_idt, without = found[0], found[-1]
+    without, with_idt = found
     return without + (with_idt - without) / cfg.idt_every

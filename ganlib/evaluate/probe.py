@@ -12,7 +12,8 @@ How well each knows a face in the other domain, measured on built-in faces (the 
 nearer than a stranger in so many of the cases): attributes 99 %, views 70 %; 50 % is chance.
 
 Trained once for a data set and kept in reports/cache: the same images give the same probe on the
-same processor and torch."""
+same processor and torch. Those of the built-in faces of reports/quick.yaml and reports/study.yaml
+come with ganlib (reports/probes): so scores compare between machines, too."""
 
 import hashlib
 import io
@@ -30,7 +31,7 @@ from ganlib.errors import InputError
 from ganlib.faces.records import ANIME_SPECS, SELFIE_SPECS, SHARED_SPECS
 from ganlib.runs.signals import Stop
 from ganlib.show.progress import Progress
-from ganlib.system.files import CACHE, write_atomic
+from ganlib.system.files import CACHE, SETTINGS, write_atomic
 
 PROBE_VERSION = 1  # of what follows: a probe of another version is trained anew
 WIDTHS = (32, 64, 128, 128)
@@ -216,13 +217,17 @@ def agreement(read, true):
 
 
 def find_probe(images, device="cpu"):
-    """The Probe of a data set (a Domains): read from reports/cache, or trained now (on the CPU,
-    to be the same on each call) and kept there."""
+    """The Probe of a data set (a Domains): one that comes with ganlib (reports/probes) or lies in
+    reports/cache, or one that is trained now (on the CPU, to be the same on each call) and kept
+    there."""
     images = images.settled()
     objective = "attributes" if images.attributes else "views"
-    path = CACHE / f"probe-{PROBE_VERSION}-{objective}-{images.fingerprint[:16]}.pt"
-    with suppress(Exception):  # none there, or one that was damaged: torch raises nearly anything
-        return Probe(torch.load(path, weights_only=True), device)
+    name = f"probe-{PROBE_VERSION}-{objective}-{images.fingerprint[:16]}.pt"
+    path = CACHE / name
+    for known in (SETTINGS / "probes" / name, path):
+        # None there, or one that was damaged: torch raises nearly anything
+        with suppress(Exception):
+            return Probe(torch.load(known, weights_only=True), device)
     state = train_probe(images)
     content = io.BytesIO()
     torch.save(state, content)

@@ -73,7 +73,7 @@ def check_parameters(given, like=PARAMETERS):
     if "settings" in known:
         values["settings"] = check_settings(known["settings"], given)
     if "models" in known:
-        values["models"] = check_models(known["models"])
+        values["models"] = check_models(known["models"], known.get("seed", 0))
     return values
 
 
@@ -133,9 +133,9 @@ def check_settings(settings, given):
     return taken
 
 
-def check_models(models):
+def check_models(models, seed=0):
     """The models to compare, each a dict of fields of TrainConfig, their values taken as those
-    fields'. InputError for two alike."""
+    fields', and of seeds where it is trained with others than all. InputError for two alike."""
     configs = []
     for i, model in enumerate(models):
         try:
@@ -145,8 +145,13 @@ def check_models(models):
                         f"{name}: all models have the same; set the parameter {instead} of the "
                         "notebook"
                     )
-            models[i] = take_fields(model)
+            own = dict(model)
+            seeds = own.pop("seeds", None)
+            models[i] = take_fields(own)
             configs.append(TrainConfig.from_recipe(**models[i]))
+            if seeds is not None:
+                models[i]["seeds"] = take_value("seeds", seeds, [0])
+                check_seeds(models[i]["seeds"], seed)
         except InputError as error:
             raise InputError(f"models: number {i + 1}, {shown(model)}: {error}") from None
         if configs[i] in configs[:i]:

@@ -150,8 +150,11 @@ class Keeper:
             self.tally["memory"] = [round(most / 2**20)]
 
     def count_memory(self, step):
-        """A context that counts what the first step needs, and the first one at full size."""
-        if step not in (1, self.cfg.coarse_steps() + 1):
+        """A context that counts what the first step needs, the first one with an identity loss,
+        and the first such one at full size."""
+        every = self.cfg.idt_every
+        coarse = self.cfg.coarse_steps()
+        if step not in (1, every, (coarse // every + 1) * every):
             return nullcontext()
         return count_memory(self.state.nets, self.device, self.tally["memory"])
 

@@ -72,13 +72,13 @@ def keep(folder, into=KEPT):
 
 
 def thin(path, steps):
-    """The lines of a log that are kept: every validation, and every so many-th step. That number is
-    odd, so that losses which every other step lacks come up."""
+    """The lines of a log that are kept: every validation, and every so many-th of the others. That
+    number is odd, so that losses which only some steps have come up."""
     stride = steps // LINES | 1
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         told = json.loads(line)
-        if told["split"] != "train" or told["step"] % stride == 1 % stride:
+        if told["split"] != "train" or told["step"] % stride == 0:
             kept.append(line)
     return "".join(kept)
 
