@@ -6,9 +6,20 @@ import pandas as pd
 import pytest
 import torch
 
+from ganlib.losses import gan_loss
 from ganlib.models import PatchDiscriminator, UVCGANGenerator
+from ganlib.models.coarse import TwoSizes
 from ganlib.models.vit import attend
-from ganlib.show.inside import find_attention, patch_size, show_attention, show_cycles, show_patches
+from ganlib.show.inside import (
+    ask,
+    find_attention,
+    judges,
+    patch_size,
+    share_of_shapes,
+    show_attention,
+    show_cycles,
+    show_patches,
+)
 from ganlib.show.learned import tell_learned
 
 
@@ -26,6 +37,23 @@ def test_patch_is_what_a_number_of_the_map_sees(n_layers):
     size, stride, middle = patch_size(net)
     assert len(seen) == size == {1: 16, 2: 34, 3: 70}[n_layers]
     assert float(seen.float().mean()) + 0.5 == middle + i * stride
+
+
+def test_what_discriminators_ask_for_makes_a_fake_more_real():
+    torch.manual_seed(0)
+    net = TwoSizes(PatchDiscriminator(ndf=4), PatchDiscriminator(ndf=4), 0.5)
+    assert list(judges(net)) == [34, 68] and list(judges(net.fine)) == [34]
+    fakes = torch.rand(2, 3, 64, 64) * 2 - 1
+    for judge in judges(net).values():
+        asked = ask(judge, fakes)
+        assert asked.shape == fakes.shape and float(asked.std()) == pytest.approx(1)
+        before, after = [gan_loss(judge(x), 1.0) for x in (fakes, fakes + 1e-3 * asked)]
+        assert after < before
+    squares = torch.randn(2, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    assert share_of_shapes(squares) == pytest.approx(1)
+    board = torch.ones(1, 1, 32, 32)
+    board[..., ::2] = -1
+    assert share_of_shapes(board) == 0
 
 
 def test_attention_is_that_of_the_network():

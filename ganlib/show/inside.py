@@ -8,6 +8,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from torch import nn
 
 from ganlib.data.domains import to_float
+from ganlib.losses import gan_loss
+from ganlib.models.coarse import TwoSizes, half
 
 
 def patch_size(net):
@@ -21,6 +23,31 @@ def patch_size(net):
             size += (kernel - 1) * stride
             stride *= layer.stride[0]
     return size, stride, middle
+
+
+def judges(net):
+    """The patch discriminators in a discriminator, {side of their patch in pixels of the image:
+    a module or function, images (B, 3, H, W) -> map}: one, or the two of a TwoSizes."""
+    if not isinstance(net, TwoSizes):
+        return {patch_size(net)[0]: net}
+    fine = patch_size(net.fine)[0]
+    coarse = 2 * patch_size(net.coarse)[0]
+    return {fine: net.fine, coarse: lambda images: net.coarse(half(images))}
+
+
+def ask(judge, fakes):
+    """What a discriminator asks to be changed in fakes (B, 3, H, W) so that it takes them for real:
+    the slope of its loss, downwards, in units of its own deviation. What is near 0 is left as it
+    is."""
+    fakes = fakes.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(gan_loss(judge(fakes), 1.0), fakes)
+    return -slope / slope.std()
+
+
+def share_of_shapes(asked):
+    """The share of what is asked for (B, 3, H, W) that squares of 8 pixels have as a whole, 0 to
+    1: much where shapes are to change, little where texture is."""
+    return float(F.avg_pool2d(asked, 8).square().mean() / asked.square().mean())
 
 
 def show_patches(net, images, labels, width=8.0):
