@@ -183,7 +183,7 @@ def with_quick_probe(images):
 def tiny():
     """A function that makes a config small enough for a test; its arguments change fields."""
 
-    def make(recipe="default", **values):
+    def make(recipe="cyclegan", **values):
         small = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=6, precision="float32")
         return TrainConfig.from_recipe(recipe, **(small | values))
 

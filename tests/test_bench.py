@@ -18,9 +18,9 @@ SMALL = ["--image-size", "32", "--ngf", "4", "--ndf", "4", "--batch-size", "2", 
 @pytest.mark.parametrize(
     "arch, recipe, size, image, pair",
     [
-        ("cyclegan", "default", (64, 64), 359_399_424, 7_654_866_944),
+        ("cyclegan", "cyclegan", (64, 64), 359_399_424, 7_654_866_944),
         ("cyclegan", "seed", (32, 48), 113_541_120, 2_483_027_968),
-        ("uvcgan", "default", (64, 64), 1_343_422_464, 25_366_626_304),
+        ("uvcgan", "cyclegan", (64, 64), 1_343_422_464, 25_366_626_304),
         ("uvcgan", "seed", (32, 48), 488_054_784, 9_224_028_160),
     ],
 )
@@ -55,7 +55,7 @@ def test_measurement_says_what_it_was_of_and_adds_up(tmp_path, capsys):
         bench_command.main([*SMALL, "--device", "cpu", "--curves", "3", "--json", str(path)]) == 0
     )
     said, found = capsys.readouterr().out, json.loads(path.read_text())
-    assert "cyclegan, recipe default, 32x32, ngf 4, ndf 4, batch 2" in said and "roofline" in said
+    assert "cyclegan, recipe cyclegan, 32x32, ngf 4, ndf 4, batch 2" in said and "roofline" in said
     assert found["ratio"]["ganlib"] == pytest.approx(
         found["seconds"]["reference"] / found["seconds"]["ganlib"], rel=0.01
     )

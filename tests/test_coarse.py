@@ -238,3 +238,10 @@ def test_moves_rest_on_the_seed_and_the_batch_alone():
 def test_switches_that_cannot_be_are_named(values, message):
     with pytest.raises(InputError, match=message):
         TrainConfig.from_recipe(**values)
+
+
+def test_size_that_leaves_the_second_discriminator_no_patch_is_named():
+    net = TwoSizes(PatchDiscriminator(ndf=4), PatchDiscriminator(ndf=4), 0.5)
+    assert len(net(torch.zeros(1, 3, 24, 24))) == 2
+    with pytest.raises(InputError, match="image size 20x24: .* a height and a width of 24 or more"):
+        net(torch.zeros(1, 3, 20, 24))

@@ -23,7 +23,7 @@ def runs(faces, tmp_path_factory):
     return [
         loop.fit(
             TrainConfig.from_recipe(
-                "default",
+                "cyclegan",
                 image_size=32,
                 arch=arch,
                 ngf=4,
@@ -56,7 +56,7 @@ def edited(folder, tmp_path, change):
 def test_runs_that_differ_in_their_seed_are_one_model(runs):
     table = gather(runs)
     assert (
-        list(table.model) == ["cyclegan 4, default"] * 3 + ["uvcgan 4, default"] * 3
+        list(table.model) == ["cyclegan 4, cyclegan"] * 3 + ["uvcgan 4, cyclegan"] * 3
         and list(table.seed) == [0, 1, 2] * 2
     )
     metrics = json.loads((runs[4] / "metrics.json").read_text())
@@ -68,13 +68,13 @@ def test_runs_that_differ_in_their_seed_are_one_model(runs):
 def test_models_of_one_name_are_told_apart(runs, faces, tiny, tmp_path):
     other = loop.fit(tiny(steps=4, epoch_steps=2, lr_g=1e-3), faces, tmp_path / "other").folder
     assert list(gather([runs[0], other]).model) == [
-        "cyclegan 4, default, lr_g 0.0002",
-        "cyclegan 4, default, lr_g 0.001",
+        "cyclegan 4, cyclegan, lr_g 0.0002",
+        "cyclegan 4, cyclegan, lr_g 0.001",
     ]
     longer = loop.fit(tiny(steps=6, epoch_steps=2), faces, tmp_path / "longer").folder
     assert list(gather([longer, runs[3]]).model) == [
-        "cyclegan 4, default, steps 6",
-        "uvcgan 4, default, steps 4",
+        "cyclegan 4, cyclegan, steps 6",
+        "uvcgan 4, cyclegan, steps 4",
     ], "unequal trainings show it"
 
 
@@ -152,7 +152,7 @@ def test_command_line_prints_every_format(runs, capsys):
     assert main(folders) == 0
     text = capsys.readouterr().out
     assert (
-        "cyclegan 4, default (3 seeds)" in text
+        "cyclegan 4, cyclegan (3 seeds)" in text
         and "±" in text
         and "pairs/s" in text
         and "5 and 5 test images" in text

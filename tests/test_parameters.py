@@ -256,7 +256,7 @@ def test_texts_are_taken_as_what_they_stand_for(name, given, value):
             "image_size '32x48': expected one whole number of pixels, or height and width, for "
             "instance [48, 64]",
         ),
-        ({"recipe": "sed"}, "recipe 'sed': no such recipe; there are default, seed"),
+        ({"recipe": "sed"}, "recipe 'sed': no such recipe; there are default, cyclegan, seed"),
         ({"precision": "half"}, "precision 'half': no such precision; there are"),
         ({"arch": "pix2pix"}, "arch 'pix2pix': no such arch; there are cyclegan, uvcgan"),
         ({"settings": "x"}, "settings 'x': expected names with values"),

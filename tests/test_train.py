@@ -347,7 +347,11 @@ def test_loss_that_is_not_finite_stops_with_its_name(faces, tiny, tmp_path, monk
 @pytest.mark.parametrize(
     "field, value, message",
     [
-        ("recipe", "deflaut", "recipe 'deflaut': no such recipe; there are default, seed"),
+        (
+            "recipe",
+            "deflaut",
+            "recipe 'deflaut': no such recipe; there are default, cyclegan, seed",
+        ),
         ("arch", "pix2pix", "arch 'pix2pix': no such arch; there are cyclegan, uvcgan"),
         ("steps", 0, "steps 0: expected 1 or more"),
         ("steps", "many", "steps 'many': expected a whole number"),
@@ -398,12 +402,26 @@ def test_blocks_of_a_generator_that_has_none_are_refused():
     ],
 )
 def test_names_of_runs_stay_what_they_were(values, name):
-    assert TrainConfig.from_recipe(**values).name("0" * 64) == name
-    added = {
-        field: TrainConfig.from_recipe(**{field: value}).name("0" * 64)
-        for field, value in config.ADDED.items()
+    assert TrainConfig.from_recipe(**(config.ADDED | values)).name("0" * 64) == name
+
+
+def test_fields_that_came_later_tell_runs_apart_unless_they_are_as_before():
+    changed = {
+        "n_blocks": 9,
+        "d_coarse": 0.5,
+        "coarse_until": 0.5,
+        "refine": 8,
+        "refine_input": False,
+        "idt_every": 2,
+        "shift": 1,
+        "flip": True,
     }
-    assert set(added.values()) == {"cyclegan-default-62775282"}
+    assert set(changed) == set(config.ADDED)
+    plain = TrainConfig.from_recipe("cyclegan", d_coarse=0.25)
+    names = {plain.name("")}
+    for field, value in changed.items():
+        names.add(dataclasses.replace(plain, **{field: value}).name(""))
+    assert len(names) == 1 + len(changed)
 
 
 def test_every_field_that_came_later_is_known_as_such():
@@ -483,7 +501,7 @@ def test_run_without_a_loss_says_nothing_of_it(faces, tiny, tmp_path, weights, c
 
 
 def test_recipes_are_the_studys_and_the_published_one():
-    study, default = TrainConfig.from_recipe("seed"), TrainConfig.from_recipe("default")
+    study, default = TrainConfig.from_recipe("seed"), TrainConfig.from_recipe("cyclegan")
     assert (
         study.lr_g,
         study.lr_d,
@@ -504,7 +522,7 @@ def test_recipes_are_the_studys_and_the_published_one():
 
 
 @pytest.mark.parametrize(
-    "recipe, start, middle, end", [("default", 4e-4, 4e-4, 4e-5), ("seed", 1e-3, 1e-3, 1e-3)]
+    "recipe, start, middle, end", [("cyclegan", 4e-4, 4e-4, 4e-5), ("seed", 1e-3, 1e-3, 1e-3)]
 )
 def test_rates_are_constant_then_fall_linearly(tiny, recipe, start, middle, end):
     cfg = tiny(recipe, steps=20, batch_size=4)

@@ -76,7 +76,7 @@ def main(arguments=None):
         description="Time the training step against the plain one, in turns.",
     )
     parser.add_argument("--arch", choices=ARCHS, default="cyclegan")
-    parser.add_argument("--recipe", choices=tuple(RECIPES), default="default")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="cyclegan")
     for name, value in [
         ("image-size", 64),
         ("ngf", 16),

@@ -117,7 +117,8 @@ def name_models(configs):
     between any two: models that were trained unequally show it."""
 
     fields = [field for field in configs[0] if field not in ("seed", "arch", "ngf", "recipe")]
-    shared = [field for field in fields if field not in RECIPES["seed"]]
+    fixed = set().union(*RECIPES.values())
+    shared = [field for field in fields if field not in fixed]
     short = [f"{config['arch']} {config['ngf']}, {config['recipe']}" for config in configs]
     names = []
     for name, config in zip(short, configs):

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganlib.errors import InputError
 from ganlib.models.common import InstanceNorm, ReflectionPad, check_divisible
 from ganlib.models.cyclegan import ResnetBlock
 
@@ -49,7 +50,8 @@ class TwoSizes(nn.Module):
     """Two patch discriminators, one on the image and one on the image at half its size, whose
     patches have twice the side.
 
-    x (B, 3, H, W) in [-1, 1] -> [(weight, score map)] of both; the weights add up to 1."""
+    x (B, 3, H, W) in [-1, 1] -> [(weight, score map)] of both; the weights add up to 1. Raises
+    InputError where H or W leaves the second one no patch."""
 
     def __init__(self, fine: nn.Module, coarse: nn.Module, weight: float):
         super().__init__()
@@ -58,4 +60,11 @@ class TwoSizes(nn.Module):
         self.weight = weight  # of the coarse one
 
     def forward(self, x: Tensor) -> list[tuple[float, Tensor]]:
+        least = 2 * self.coarse.min_side
+        if min(x.shape[-2:]) < least:
+            raise InputError(
+                f"image size {x.shape[-2]}x{x.shape[-1]}: discriminators of two sizes need a "
+                f"height and a width of {least} or more; take fewer layers or a larger image_size, "
+                "or set d_coarse to 0"
+            )
         return [(1 - self.weight, self.fine(x)), (self.weight, self.coarse(half(x)))]
