@@ -228,7 +228,7 @@ def test_moves_rest_on_the_seed_and_the_batch_alone():
 @pytest.mark.parametrize(
     "values, message",
     [
-        ({"coarse_until": 0.5}, "coarse_until 0.5: .* set d_coarse"),
+        ({"coarse_until": 0.5, "d_coarse": 0.0}, "coarse_until 0.5: .* set d_coarse"),
         ({"coarse_until": 1.0, "d_coarse": 0.5}, "coarse_until 1.0: expected a share"),
         ({"d_coarse": 1.5}, "d_coarse 1.5: expected a share"),
         ({"idt_every": 0}, "idt_every 0: expected 1 or more"),

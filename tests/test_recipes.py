@@ -18,7 +18,7 @@ LOSS = {
             "    n_blocks: int = 6\n",
             "    n_blocks: int = 6\n    lambda_edge: float = 0.0  # weight of the edge loss\n",
         ),
-        ('ADDED = {"n_blocks": 6}', 'ADDED = {"n_blocks": 6, "lambda_edge": 0.0}'),
+        ("ADDED = {\n", 'ADDED = {\n    "lambda_edge": 0.0,\n'),
     ],
     "losses.py": [
         (
