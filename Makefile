@@ -1,5 +1,6 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
 # make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
+# make study    the study at its own length, 80,000 pairs -> reports/study/report.html; trains for hours what is not committed yet
 # make test     every test, the notebooks among them, on all cores
 # make test-fast   the quick ones of them, for while one edits: a minute on two cores
 # make format   puts the code in the house's form (ruff), and tells what it cannot mend
@@ -27,6 +28,9 @@ install: $(VENV)/installed
 
 compare: $(VENV)/installed
 	@$(RUN) ganlib.report seeds
+
+study: $(VENV)/installed
+	@$(RUN) ganlib.report study
 
 test: export PYTHONUTF8 := 1
 test: $(VENV)/installed
@@ -94,4 +98,4 @@ endef
 
 moved:
 
-.PHONY: install report compare test test-fast faults lab notebooks constraints oldest audit moved
+.PHONY: install report compare study test test-fast faults lab notebooks constraints oldest audit moved

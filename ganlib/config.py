@@ -50,6 +50,8 @@ ADDED = {
 
 STUDY_PAIRS = 80_000  # image pairs that a training of the study saw: 20 epochs of 4,000
 
+STUDY_FLAT = 12_000  # after so many, its third epoch, it saw nothing improve
+
 # What the study reports on its test set: generator, discriminator A, discriminator B.
 STUDY_TEST_LOSSES = {
     "cyclegan": {"g": 4.78456, "d_a": 0.17798, "d_b": 0.18013},

@@ -1,6 +1,7 @@
 """Comparing runs: what may stand in one table, what a difference is worth, and the command line."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,14 @@ import pytest
 
 from ganlib import InputError, loop
 from ganlib.compare.__main__ import main, render
-from ganlib.compare.tables import gather, seconds_to_kid, significant, validation_kid
+from ganlib.compare.tables import (
+    gather,
+    improved_since,
+    seconds_to_kid,
+    significant,
+    tell_improved,
+    validation_kid,
+)
 from ganlib.runs.finished import load_run, score_run
 
 pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers
@@ -243,3 +251,29 @@ def test_run_that_was_scored_by_an_older_version_is_scored_again(runs, faces):
 def test_table_says_what_no_run_has(runs):
     table = gather(runs[:1])
     assert "| - " in render(table.assign(memory_mib=np.nan), "markdown")
+
+
+def history(kids):
+    """A Run of which only the validations are asked: KIDs by step, the same in both domains."""
+    rows = [{"split": "train", "step": 1, "kid_a": None, "kid_b": None}]
+    for step, kid in kids.items():
+        rows.append({"split": "val", "step": step, "kid_a": kid, "kid_b": kid})
+    return SimpleNamespace(history=pd.DataFrame(rows), cfg=SimpleNamespace(batch_size=4))
+
+
+def test_training_on_is_told_to_pay_only_where_chance_would_seldom_do_that():
+    falls = history({1: 9.0, 2: 2.0, 3: 1.5, 4: 1.0})  # 4, 8, 12 and 16 pairs
+    found = improved_since([falls], 10)
+    assert found.to_dict("records") == [{"before": 2.0, "after": 1.0}]
+    assert improved_since([falls], 12).before.tolist() == [1.5]
+    assert "No run went on" in tell_improved(improved_since([falls], 16), 16)
+    assert "No run went on" in tell_improved(improved_since([falls], 3), 3)
+    told = tell_improved(improved_since([falls] * 5, 12), 12)
+    assert "from 1.50 to 1.00" in told and "5 of 5 runs (which chance may do as well" in told
+    rises = history({1: 1.0, 4: 2.0})
+    assert "6 of 6 runs (chance alone would seldom" in tell_improved(
+        improved_since([falls] * 6, 12), 12
+    )
+    assert "0 of 6 runs (chance alone would seldom" in tell_improved(
+        improved_since([rises] * 6, 12), 12
+    )

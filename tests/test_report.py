@@ -203,8 +203,8 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(
 def test_settings_file_that_is_not_there_or_no_yaml(tmp_path, capsys):
     assert main(["quikc"]) == 2
     assert capsys.readouterr().err == (
-        "error: quikc: no such report settings; there are full, quick, seeds, or give the path "
-        "of a YAML file\n"
+        "error: quikc: no such report settings; there are full, quick, seeds, study, or give "
+        "the path of a YAML file\n"
     )
     (tmp_path / "odd.yaml").write_text("a: [1")
     assert main([str(tmp_path / "odd.yaml")]) == 2

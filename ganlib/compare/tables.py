@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ganlib.config import RECIPES
 from ganlib.errors import InputError, one_line
@@ -137,6 +138,33 @@ def validation_kid(run):
     """KID of a Run's validations, mean of both domains, by the running means: a Series by step."""
     val = run.history[run.history.split == "val"].set_index("step")
     return (val.kid_a + val.kid_b) / 2
+
+
+def improved_since(runs, pairs):
+    """Whether training on pays: of Runs, the validation KID (mean of both domains) at the last
+    validation up to so many pairs, and at the end, as a DataFrame of a row each: before, after.
+    Runs without a validation up to there, or none after it, are left out."""
+    rows = []
+    for run in runs:
+        kid = validation_kid(run).dropna()
+        early = kid[kid.index * run.cfg.batch_size <= pairs]
+        if len(early) and early.index[-1] < kid.index[-1]:
+            rows.append({"before": early.iloc[-1], "after": kid.iloc[-1]})
+    return pd.DataFrame(rows, columns=["before", "after"])
+
+
+def tell_improved(found, pairs):
+    """What improved_since found, in words, with an exact sign test over the runs."""
+    if not len(found):
+        return f"No run went on beyond {pairs:,} pairs."
+    better = int((found.after < found.before).sum())
+    p = stats.binomtest(better, len(found)).pvalue
+    sure = "chance alone would seldom do that" if p < 0.05 else "which chance may do as well"
+    return (
+        f"From {pairs:,} pairs to the end the KID of the validation images, mean of both domains, "
+        f"went from {found.before.mean():.2f} to {found.after.mean():.2f} in the mean; it fell in "
+        f"{better} of {len(found)} runs ({sure}: sign test, p {p:.2g})."
+    )
 
 
 def seconds_to_kid(run, target):

@@ -186,9 +186,9 @@ def show_densities(table, columns, by="domain", per_row=4):
     return figure
 
 
-def plot_quality(groups, titles, marks=None, log=()):
-    """How validation figures change with the steps, a panel for each: mean over runs, and a band
-    from the lowest to the highest.
+def plot_quality(groups, titles, marks=None, log=(), by="step"):
+    """How validation figures change with the steps, or another column `by`, a panel for each: mean
+    over runs, and a band from the lowest to the highest.
 
     groups: {label: histories (tables of Runs)}. titles: {column: title}, in order. marks:
     {label: {column: value}}, drawn as dotted lines. log: columns on a logarithmic axis, where a
@@ -208,9 +208,8 @@ def plot_quality(groups, titles, marks=None, log=()):
         for colour, (label, histories) in zip(
             sns.color_palette(n_colors=max(10, len(groups))), groups.items()
         ):
-            val = pd.concat([h.loc[h.split == "val", ["step", name]] for h in histories]).groupby(
-                "step"
-            )[name]
+            looked = [h.loc[h.split == "val", [by, name]] for h in histories]
+            val = pd.concat(looked).groupby(by)[name]
             panel.plot(
                 val.mean(), color=colour, label=label, marker="o", markersize=2.5, linewidth=1.4
             )
@@ -232,7 +231,7 @@ def plot_quality(groups, titles, marks=None, log=()):
     for panel in panels.flat[len(titles) :]:
         panel.set_visible(False)
     for panel in panels[-1]:
-        panel.set_xlabel("step", fontsize=9)
+        panel.set_xlabel(by, fontsize=9)
     handles = {
         label: handle
         for panel in panels.flat
