@@ -49,7 +49,7 @@ def test_what_discriminators_ask_for_makes_a_fake_more_real():
         assert asked.shape == fakes.shape and float(asked.std()) == pytest.approx(1)
         before, after = [gan_loss(judge(x), 1.0) for x in (fakes, fakes + 1e-3 * asked)]
         assert after < before
-    squares = torch.randn(2, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    squares = torch.randn(2, 3, 8, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
     assert share_of_shapes(squares) == pytest.approx(1)
     board = torch.ones(1, 1, 32, 32)
     board[..., ::2] = -1

@@ -41,6 +41,15 @@ def is_kept(folder):
     return (folder / "config.json").exists() and (folder / "metrics.json").exists() and not whole
 
 
+def find_models(image_size):
+    """The folders of all kept runs of images of a size, (height, width), whose weights are kept."""
+    found = []
+    for path in sorted(KEPT.glob(f"*/{MEANS}")):
+        if is_kept(path.parent) and load_config(path.parent).image_size == tuple(image_size):
+            found.append(path.parent)
+    return found
+
+
 def keep(folder, into=KEPT):
     """Keep a finished run in a folder of its name below `into`; returns that folder. InputError for
     a run that did not finish or has no scores. metrics.json comes last: without it nothing is

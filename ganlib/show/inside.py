@@ -45,9 +45,9 @@ def ask(judge, fakes):
 
 
 def share_of_shapes(asked):
-    """The share of what is asked for (B, 3, H, W) that squares of 8 pixels have as a whole, 0 to
+    """The share of what is asked for (B, 3, H, W) that squares of 4 pixels have as a whole, 0 to
     1: much where shapes are to change, little where texture is."""
-    return float(F.avg_pool2d(asked, 8).square().mean() / asked.square().mean())
+    return float(F.avg_pool2d(asked, 4).square().mean() / asked.square().mean())
 
 
 def show_patches(net, images, labels, width=8.0):
