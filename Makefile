@@ -1,5 +1,5 @@
 # make report   the whole study at the quick size -> reports/quick/report.html
-# make compare  both architectures and recipes with three seeds -> reports/seeds/report.html, half an hour
+# make compare  both architectures and two recipes with three seeds -> reports/seeds/report.html, half an hour
 # make study    the study at its own length, 80,000 pairs -> reports/study/report.html; trains for hours what is not committed yet
 # make test     every test, the notebooks among them, on all cores
 # make test-fast   the quick ones of them, for while one edits: a minute on two cores

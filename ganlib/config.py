@@ -1,4 +1,4 @@
-"""Every choice of a training run in one frozen dataclass, the two recipes, and how a run is
+"""Every choice of a training run in one frozen dataclass, the recipes, and how a run is
 executed."""
 
 import hashlib
@@ -73,7 +73,7 @@ class TrainConfig:
     epoch_steps: int = 0
     ngf: int = 64  # channels of the generators' first layer
     ndf: int = 64  # channels of the discriminators' first layer
-    seed: int = 0  # of weights, pairs and image pool
+    seed: int = 0  # of weights, pairs, image pool, and how images are moved and mirrored
     # "float32", "bfloat16", or "auto": bfloat16 where the hardware has it
     precision: str = "auto"
     # discriminator: stride-2 layers; 2 see patches of 34 pixels, 3 of 70
@@ -145,6 +145,11 @@ class TrainConfig:
             raise InputError(
                 f"coarse_until {shown(self.coarse_until)}: at half the size the second "
                 "discriminators judge, and there are none; set d_coarse, to 0.5 for instance"
+            )
+        if self.coarse_until and not 0 < self.coarse_steps() < self.steps:
+            raise InputError(
+                f"coarse_until {shown(self.coarse_until)}: of {self.steps} steps it leaves none at "
+                "half the size, or none at full size; take more steps, or another share"
             )
         if self.shift >= min(self.image_size):
             raise InputError(

@@ -176,7 +176,9 @@ def test_two_processes_give_the_run_of_one_across_the_change_of_size(faces, tiny
             torch.tensor(run.history.query("split == 'train'")[name].to_numpy())
             for run in (two, one)
         ]
-        torch.testing.assert_close(ours, theirs, rtol=5e-4, atol=1e-5, equal_nan=True)
+        # How rounding grows from step to step is shown in test_speed
+        torch.testing.assert_close(ours[:2], theirs[:2], rtol=1e-4, atol=1e-5, equal_nan=True)
+        torch.testing.assert_close(ours[2:], theirs[2:], rtol=0.03, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.slow
@@ -229,6 +231,7 @@ def test_moves_rest_on_the_seed_and_the_batch_alone():
     "values, message",
     [
         ({"coarse_until": 0.5, "d_coarse": 0.0}, "coarse_until 0.5: .* set d_coarse"),
+        ({"coarse_until": 0.95, "steps": 6}, "coarse_until 0.95: of 6 steps it leaves none"),
         ({"coarse_until": 1.0, "d_coarse": 0.5}, "coarse_until 1.0: expected a share"),
         ({"d_coarse": 1.5}, "d_coarse 1.5: expected a share"),
         ({"idt_every": 0}, "idt_every 0: expected 1 or more"),

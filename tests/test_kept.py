@@ -14,8 +14,9 @@ from ganlib.evaluate import probe
 from ganlib.evaluate.translate import to_bytes
 from ganlib.parallel import many_runs
 from ganlib.runs import kept
-from ganlib.runs.finished import load_run
+from ganlib.runs.finished import load_run, score_run
 from ganlib.runs.folder import is_finished
+from ganlib.runs.log import Log
 from ganlib.system.files import SETTINGS
 
 
@@ -32,7 +33,7 @@ def test_kept_run_translates_and_compares_as_the_whole_one(trained, faces, tmp_p
     assert folder.name == trained.folder.name and kept.is_kept(folder)
     assert not is_finished(folder) and not kept.is_kept(trained.folder)
     run = load_run(folder, "cpu")
-    assert run.metrics == trained.metrics
+    assert run.metrics == trained.metrics | {"kept": True}
     whole, small = [to_bytes(x.translate(faces.test)["fake_b"]).int() for x in (trained, run)]
     assert (whole - small).abs().max() <= 2  # half precision
     columns = ["kid_probe_a", "content_ab", "parameters"]
@@ -40,6 +41,8 @@ def test_kept_run_translates_and_compares_as_the_whole_one(trained, faces, tmp_p
     assert ours.equals(theirs)
     with pytest.raises(InputError, match="its raw weights were not kept"):
         run.translate(faces.test, "raw")
+    with pytest.raises(InputError, match="kept without all of its weights"):
+        score_run(run, faces)
     size = sum(path.stat().st_size for path in folder.iterdir())
     assert size < (trained.folder / "weights.safetensors").stat().st_size
 
@@ -65,26 +68,39 @@ def test_grid_takes_what_is_kept_and_trains_the_rest(
     assert found[1].folder == folder and found[0].folder.parent == tmp_path / "runs"
     assert "1 of 2 runs are taken from" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [found[0].folder.name]
+    monkeypatch.setattr(kept, "PROTOCOL_VERSION", 99)
+    assert kept.find_kept(trained.cfg, faces.fingerprint) is None
+    assert "scored by another version" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
     # Without its scores, which come last, it is not kept
     (folder / "metrics.json").unlink()
     assert kept.find_kept(trained.cfg, faces.fingerprint) is None
 
 
-def test_thinned_log_has_every_validation_and_each_loss(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    with open(path, "w") as file:
-        for step in range(1, 20_001):
-            losses = {"g": 1.0} | ({"idt": 0.5} if step % 4 == 0 else {})
-            file.write(json.dumps({"split": "train", "step": step} | losses) + "\n")
-            if step % 1000 == 0:
-                file.write(json.dumps({"split": "val", "step": step}) + "\n")
-    lines = [json.loads(line) for line in kept.thin(path, 20_000).splitlines()]
-    steps = [line["step"] for line in lines if line["split"] == "train"]
-    assert 300 < len(steps) <= 401
-    assert [line["step"] for line in lines if line["split"] == "val"] == list(
-        range(1000, 20_001, 1000)
+@pytest.mark.parametrize("steps, every", [(20_000, 4), (80_000, 4), (80_000, 3), (400, 4)])
+def test_thinned_log_has_every_validation_and_each_loss(tmp_path, steps, every):
+    """As a long run writes it: of 80,000 steps not each has a line, and yet as many of these have
+    an identity loss as of all."""
+    with Log(tmp_path, steps, idt_every=every) as log:
+        for step in range(1, steps + 1):
+            losses = {"g": 1.0} | ({"idt": 0.5} if step % every == 0 else {})
+            log.write("train", 1, step, losses)
+            if step % (steps // 20) == 0:
+                log.write("val", 1, step, {"g": 1.0})
+    written = [json.loads(line) for line in log.path.read_text().splitlines()]
+    written = [line for line in written if line["split"] == "train"]
+    assert len(written) == pytest.approx(min(20_000, steps), rel=0.25)
+    assert sum("idt" in line for line in written) == pytest.approx(len(written) / every, abs=1)
+    lines = [json.loads(line) for line in kept.thin(log.path, every).splitlines()]
+    kept_steps = [line for line in lines if line["split"] == "train"]
+    assert len(kept_steps) == pytest.approx(400, rel=0.25)
+    assert sum("idt" in line for line in kept_steps) == pytest.approx(
+        len(kept_steps) / every, abs=1
     )
-    assert 80 < sum("idt" in line for line in lines) < 120
+    assert [line["step"] for line in lines if line["split"] == "val"] == list(
+        range(steps // 20, steps + 1, steps // 20)
+    )
 
 
 @pytest.mark.slow
@@ -94,6 +110,9 @@ def test_what_cannot_be_kept_is_named(trained, faces, tiny, tmp_path, capsys):
     folder = kept.keep(trained.folder, tmp_path)
     assert kept.main([str(folder), "--into", str(tmp_path / "again")]) == 2
     assert "no weights.safetensors" in capsys.readouterr().err
+    assert kept.main([str(trained.folder), "--into", str(trained.folder.parent)]) == 2
+    assert "the run itself lies there" in capsys.readouterr().err
+    assert is_finished(trained.folder)
     (folder / kept.MEANS).write_bytes(b"no weights")
     with pytest.raises(InputError, match="not the weights of this run"):
         load_run(folder, torch.device("cpu"))

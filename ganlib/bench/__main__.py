@@ -122,6 +122,7 @@ def main(arguments=None):
             ) from None
         cfg = TrainConfig.from_recipe(
             options.recipe,
+            idt_every=1,  # the step with all losses, whose operations are counted
             arch=options.arch,
             image_size=options.image_size,
             ngf=options.ngf,

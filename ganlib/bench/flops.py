@@ -15,7 +15,7 @@ def count_flops(cfg):
     """Floating-point operations, two for a multiply-add, of matrix products and convolutions:
     {"flops_per_image": one image through one generator, "flops_per_pair": a training step on one
     pair, forward and backward}. Counted on shapes, nothing computed."""
-    return dict(count_once(replace(cfg, seed=0, steps=1, epoch_steps=0, batch_size=1)))
+    return dict(count_once(replace(cfg, seed=0, epoch_steps=0, batch_size=1)))
 
 
 @cache

@@ -454,7 +454,7 @@ def pair_batches(pair, batch_size, seed, device, first=0, part=(0, 1), shift=0, 
                 to_float(x[order[at : at + mine]].to(device)) for x, order in zip((a, b), orders)
             ]
             if shift or flip:
-                moves = np.random.default_rng([seed, i, k])
+                moves = np.random.default_rng([seed, i, k + 1])
                 batch = [move(x, shift, flip, moves, batch_size, part[0] * mine) for x in batch]
             yield tuple(batch)
 

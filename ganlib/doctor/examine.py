@@ -131,12 +131,13 @@ def offenders(images, known, finding, most=8):
 
 
 def measure_cost(images, ngf=64, ndf=64, batch_size=1, device=None):
-    """What a training of these images costs: steps of the real thing, the second one timed. A
-    dict of seconds_per_pair, pairs_per_second, data_mib (the images) and training_mib (weights,
-    gradients, Adam's state and what is kept for the backward pass; counted)."""
+    """What a training of these images costs, by recipe cyclegan: steps of the real thing, the
+    second one timed. A dict of seconds_per_pair, pairs_per_second, data_mib (the images) and
+    training_mib (weights, gradients, Adam's state and what is kept for the backward pass;
+    counted)."""
     device = torch.device(device) if device else default_device()
     cfg = TrainConfig.from_recipe(
-        "default",
+        "cyclegan",
         image_size=tuple(images.train.a.shape[2:]),
         ngf=ngf,
         ndf=ndf,

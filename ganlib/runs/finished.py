@@ -141,6 +141,11 @@ def score_run(run, data, inception=None):
     {name: value, low, high}}, and their protocols. A run that has them by the same protocols is
     left as it is."""
     data = data.settled()
+    if run.nets is None:
+        raise InputError(
+            f"run folder {run.folder}: kept without all of its weights, so it cannot be scored; "
+            "train it here"
+        )
     config = read_json(run.folder / "config.json")
     if config.get("data_fingerprint") != data.fingerprint:
         raise InputError(

@@ -79,7 +79,7 @@ class Keeper:
         # And so wait for the first process, which may have trained a probe.
         agree(checkpoint=done, data=self.data.fingerprint, config=self.cfg)
         self.done = done
-        self.log = Log(self.folder, self.cfg.steps, length)
+        self.log = Log(self.folder, self.cfg.steps, length, self.cfg.idt_every)
         if self.judge:
             steps = self.cfg.steps
             self.live = LiveTraining(self.folder, self.judge.pair, steps, self.epoch_steps)
@@ -151,10 +151,10 @@ class Keeper:
 
     def count_memory(self, step):
         """A context that counts what the first step needs, the first one with an identity loss,
-        and the first such one at full size."""
+        and the first ones at full size."""
         every = self.cfg.idt_every
         coarse = self.cfg.coarse_steps()
-        if step not in (1, every, (coarse // every + 1) * every):
+        if step not in (1, every, coarse + 1, (coarse // every + 1) * every):
             return nullcontext()
         return count_memory(self.state.nets, self.device, self.tally["memory"])
 

@@ -18,8 +18,10 @@ import torch
 from safetensors import torch as safetensors
 
 from ganlib.errors import InputError, printable
+from ganlib.evaluate.scores import PROTOCOL_VERSION
 from ganlib.models.build import Nets, build_generator
 from ganlib.runs.folder import find_missing, load_config, read_json
+from ganlib.runs.log import find_stride
 from ganlib.system.command import call
 from ganlib.system.files import SETTINGS, expand, write_atomic
 
@@ -29,16 +31,23 @@ LINES = 400  # of steps in a thinned log, about
 
 
 def find_kept(cfg, fingerprint):
-    """The folder of the kept run of a config and data set, or None."""
+    """The folder of the kept run of a config and data set, or None; also, with a word, where it was
+    scored by another version of the scores: it cannot be scored anew."""
     folder = KEPT / cfg.name(fingerprint)
-    return folder if is_kept(folder) else None
+    if not is_kept(folder):
+        return None
+    protocols = read_json(folder / "metrics.json")["protocols"]
+    versions = {protocol.get("version") for protocol in protocols.values()}
+    if versions != {PROTOCOL_VERSION}:
+        print(f"{folder}: scored by another version of the scores, so it is not taken")
+        return None
+    return folder
 
 
 def is_kept(folder):
     """Whether a folder holds a run as keep leaves it, and not a whole one."""
-    folder = Path(folder)
-    whole = (folder / "weights.safetensors").exists()
-    return (folder / "config.json").exists() and (folder / "metrics.json").exists() and not whole
+    path = Path(folder) / "metrics.json"
+    return path.exists() and read_json(path).get("kept", False)
 
 
 def find_models(image_size):
@@ -69,25 +78,29 @@ def keep(folder, into=KEPT):
         )
     config = read_json(folder / "config.json")
     kept = expand(into, "--into") / cfg.name(config["data_fingerprint"])
+    if kept.resolve() == folder.resolve():
+        raise InputError(f"--into {into}: the run itself lies there; choose another folder")
     (kept / "metrics.json").unlink(missing_ok=True)
     write_atomic(kept / "config.json", json.dumps(config, indent=1))
-    write_atomic(kept / "metrics.jsonl", thin(folder / "metrics.jsonl", cfg.steps))
+    write_atomic(kept / "metrics.jsonl", thin(folder / "metrics.jsonl", cfg.idt_every))
     if (folder / "strip.png").exists():
         shutil.copyfile(folder / "strip.png", kept / "strip.png")
     if cfg.seed == 0:
         write_atomic(kept / MEANS, pack_means(folder))
-    write_atomic(kept / "metrics.json", json.dumps(metrics, indent=1))
+    write_atomic(kept / "metrics.json", json.dumps(metrics | {"kept": True}, indent=1))
     return kept
 
 
-def thin(path, steps):
-    """The lines of a log that are kept: every validation, and every so many-th of the others. That
-    number is odd, so that losses which only some steps have come up."""
-    stride = steps // LINES | 1
+def thin(path, idt_every):
+    """The lines of a log that are kept: every validation, and every so many-th of the others."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    is_step = [json.loads(line)["split"] == "train" for line in lines]
+    stride = find_stride(sum(is_step), LINES, idt_every)
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        told = json.loads(line)
-        if told["split"] != "train" or told["step"] % stride == 0:
+    n = 0
+    for line, of_step in zip(lines, is_step):
+        n += of_step
+        if not of_step or n % stride == 0:
             kept.append(line)
     return "".join(kept)
 

@@ -20,14 +20,24 @@ from ganlib.system.files import raise_unwritable
 LINES = 20_000
 
 
+def find_stride(n, lines, every):
+    """Each how-many-th of n lines to keep, so that about `lines` are left: a number that has no
+    divisor in common with `every`, so that what only every so many-th line has is kept in as many
+    of the others."""
+    stride = -(-n // lines)
+    while math.gcd(stride, every) > 1:
+        stride += 1
+    return stride
+
+
 class Log:
     """metrics.jsonl.part of a run: one line a step (split "train") and one a validation, written
     as they come, by one process."""
 
-    def __init__(self, folder, steps, length=0):
+    def __init__(self, folder, steps, length=0, idt_every=1):
         self.path = Path(folder) / LOG
         self.length = length
-        self.stride = -(-steps // LINES)
+        self.stride = find_stride(steps, LINES, idt_every)
         # (epoch, step, names, values on their device) of steps that are not written yet
         self.kept = []
         self.names = []  # of the losses and gradients of a step, as the steps return them
