@@ -98,7 +98,7 @@ def test_runs_that_failed_are_told_and_the_rest_is_kept(faces, tiny, tmp_path, c
     outcomes = parallel_many_runs.train_grid([tiny(steps=2), tiny(image_size=64)], faces, tmp_path)
     assert len(parallel_many_runs.finished(outcomes)) == 1
     assert (
-        "failed: cyclegan, recipe default, seed 0: InputError: image_size (64, 64)"
+        "failed: cyclegan, recipe cyclegan, seed 0: InputError: image_size (64, 64)"
         in capsys.readouterr().out
     )
     with pytest.raises(
@@ -145,7 +145,8 @@ from ganlib.parallel.many_runs import train_grid
 faces = load_domains("builtin", 32, builtin_a=12, builtin_b=14, builtin_eval=5)
 steps = int(sys.argv[2])
 common = dict(image_size=32, ngf=4, ndf=4, batch_size=2, steps=steps, precision="float32")
-train_grid([TrainConfig.from_recipe(seed=seed, **common) for seed in (0, 1)], faces, sys.argv[1])
+cfgs = [TrainConfig.from_recipe("cyclegan", seed=seed, **common) for seed in (0, 1)]
+train_grid(cfgs, faces, sys.argv[1])
 """
 
 
@@ -159,8 +160,10 @@ def test_runs_side_by_side_end_with_a_checkpoint_each_when_they_are_interrupted(
         [sys.executable, "-c", SIDE_BY_SIDE, tmp_path, "5000"], stderr=subprocess.PIPE, text=True
     )
     folders = [tmp_path / tiny(steps=5000, seed=seed).name(faces.fingerprint) for seed in (0, 1)]
+    latest = time.monotonic() + 300
     while not all(find_checkpoints(folder) for folder in folders):
         assert grid.poll() is None, grid.stderr.read()
+        assert time.monotonic() < latest, [path.name for path in tmp_path.iterdir()]
         time.sleep(0.1)
     children = psutil.Process(grid.pid).children(recursive=True)
     assert len([child for child in children if "ganlib.train" in child.cmdline()]) == 2

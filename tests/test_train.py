@@ -859,7 +859,7 @@ def test_log_of_a_batch_job_has_a_line_from_time_to_time(
     said = [
         line
         for line in capsys.readouterr().err.splitlines()
-        if line.startswith("cyclegan, recipe default")
+        if line.startswith("cyclegan, recipe cyclegan")
     ]
     assert [f"| {step}/20 [" in line for step, line in zip((0, 10, 20), said, strict=True)] == [
         True
