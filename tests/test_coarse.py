@@ -168,7 +168,8 @@ def test_run_goes_on_across_the_change_of_size(faces, tiny_coarse, tmp_path, mon
 
 @pytest.mark.slow
 def test_two_processes_give_the_run_of_one_across_the_change_of_size(faces, tiny_coarse, tmp_path):
-    cfg = tiny_coarse(steps=4, epoch_steps=4, batch_size=4, pool_size=3, precision="float32")
+    """One step at half the size, three at full size."""
+    cfg = tiny_coarse(steps=4, epoch_steps=4, batch_size=4, pool_size=3, coarse_until=0.25)
     one = loop.fit(cfg, faces, tmp_path / "one")
     two = loop.fit(cfg, faces, tmp_path / "two", Execution(processes=2))
     for name in ("g", "cycle", "idt", "d_a", "d_b_fake"):
@@ -177,8 +178,8 @@ def test_two_processes_give_the_run_of_one_across_the_change_of_size(faces, tiny
             for run in (two, one)
         ]
         # How rounding grows from step to step is shown in test_speed
-        torch.testing.assert_close(ours[:2], theirs[:2], rtol=1e-4, atol=1e-5, equal_nan=True)
-        torch.testing.assert_close(ours[2:], theirs[2:], rtol=0.03, atol=1e-5, equal_nan=True)
+        torch.testing.assert_close(ours[:3], theirs[:3], rtol=1e-3, atol=1e-5, equal_nan=True)
+        torch.testing.assert_close(ours[3:], theirs[3:], rtol=0.03, atol=1e-5, equal_nan=True)
 
 
 @pytest.mark.slow
