@@ -103,6 +103,20 @@ def test_ssim_is_that_of_scikit_image(name):
     assert ssim(x, x).item() == pytest.approx(1)
 
 
+def test_ssim_is_that_of_torchmetrics():
+    """Of every image and channel, at a size that is no square."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randint(256, (2, 5, 3, 20, 33), generator=rng, dtype=torch.uint8)
+    y = (0.7 * x + 0.3 * y).to(torch.uint8)
+    pixels = [images.double() / 255 for images in (x, y)]
+    options = {"sigma": 1.5, "kernel_size": 11, "data_range": 1.0, "reduction": "none"}
+    full = structural_similarity_index_measure(*pixels, **options, return_full_image=True)[1]
+    expected = full[..., 5:-5, 5:-5].mean((1, 2, 3))
+    assert torch.allclose(ssim(x, y), expected, rtol=0, atol=1e-12)
+
+
 def test_ssim_is_of_each_image_and_has_no_value_for_small_ones():
     x, y = torch.randint(
         0, 256, (2, 5, 3, 12, 17), generator=torch.Generator().manual_seed(0)
