@@ -203,8 +203,8 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(
 def test_settings_file_that_is_not_there_or_no_yaml(tmp_path, capsys):
     assert main(["quikc"]) == 2
     assert capsys.readouterr().err == (
-        "error: quikc: no such report settings; there are full, quarter, quick, seeds, study, or give "
-        "the path of a YAML file\n"
+        "error: quikc: no such report settings; there are full, quarter, quick, seeds, study, "
+        "or give the path of a YAML file\n"
     )
     (tmp_path / "odd.yaml").write_text("a: [1")
     assert main([str(tmp_path / "odd.yaml")]) == 2
@@ -439,3 +439,30 @@ def test_notebook_that_runs_twice_tells_its_texts_once(tmp_path):
     assert page.count(text) == 2 and page.count("A short sentence.") == 2
     assert page.count(">A part</h2>") == 2 and "B title</h1>" in page
     assert page.count("The texts of this notebook stand above") == 1
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_page_begins_with_what_was_learned(tmp_path, ran):
+    """What is tagged `front` comes first, without its code; of a notebook that broke off before it,
+    it stays where it is."""
+    front = {"tags": ["front"]}
+    shown = [nbformat.v4.new_output("stream", text="both are good")] if ran else []
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# First\n\nText."),
+            nbformat.v4.new_markdown_cell("## What we learned\n\nWhich is better?", metadata=front),
+            nbformat.v4.new_code_cell("tell()", metadata=front, outputs=shown),
+        ]
+    )
+    nbformat.write(notebook, tmp_path / "04.ipynb")
+    entry = {"name": "04", "title": None, "executed": tmp_path / "04.ipynb", "mark": ""}
+    entry |= {"runs": [], "seconds": 1, "parameters": {}}
+    main = render([entry], "mine").split("<main>")[1]
+    headings = re.findall(r"<(h[12]) id=\"([^\"]*)\">", main)
+    first = [("h1", "04-First")]
+    last = [("h1", "colophon-Colophon")]
+    if ran:
+        assert headings == [("h1", "front-What-we-learned"), *first, *last]
+        assert main.count("both are good") == 1 and "tell" not in main
+    else:
+        assert headings == [*first, ("h2", "04-What-we-learned"), *last]

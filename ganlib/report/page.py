@@ -1,5 +1,5 @@
-"""Executed notebooks -> one HTML page that opens offline: contents, sections with folded code,
-colophon."""
+"""Executed notebooks -> one HTML page that opens offline: contents, what was learned, sections with
+folded code, colophon."""
 
 import html
 import json
@@ -20,10 +20,11 @@ from ganlib.device import default_device, device_name
 from ganlib.errors import one_line
 
 CELLS = """{% extends "classic/base.html.j2" %}
-{% block input_group %}<details class="code"><summary>{{
+{% block input_group %}{% if "front" not in cell.metadata.get("tags", []) %}
+<details class="code"><summary>{{
   "parameters" if "parameters" in cell.metadata.get("tags", []) else
   "parameters of this report" if "injected-parameters" in cell.metadata.get("tags", []) else "code"
-}}</summary>{{ super() }}</details>{% endblock %}
+}}</summary>{{ super() }}</details>{% endif %}{% endblock %}
 {% block in_prompt %}{% endblock %}{% block output_area_prompt %}{% endblock %}"""
 
 PAGE = """<!DOCTYPE html>
@@ -61,8 +62,15 @@ def render(entries, title, incomplete=""):
         if incomplete
         else []
     )
-    for entry in entries + [{"name": "colophon", "body": colophon(entries), "mark": ""}]:
-        body = entry.get("body") or notebook_body(entry, exporter, told)
+    front, bodies = [], []
+    for entry in entries:
+        bodies.append((entry, notebook_body(entry, exporter, told, front)))
+    if front:
+        notebook = nbformat.v4.new_notebook(cells=front)
+        first = exporter.from_notebook_node(notebook)[0]
+        bodies.insert(0, ({"name": "front", "mark": ""}, first))
+    bodies.append(({"name": "colophon", "mark": ""}, colophon(entries)))
+    for entry, body in bodies:
         body = re.sub(
             r"<h([12])>(.*?)</h\1>",
             lambda found: f'<h{found[1]} id="{anchor(entry, found[2])}">{found[2]}</h{found[1]}>',
@@ -95,9 +103,10 @@ def anchor(entry, heading):
     ).replace("·-", "")
 
 
-def notebook_body(entry, exporter, told):
+def notebook_body(entry, exporter, told, front):
     """One notebook as HTML, under the entry's title if it has one, what became of it told at the
-    top if it did not end well. told: the texts that the page has already."""
+    top if it did not end well. told: the texts that the page has already. front: the cells that the
+    page begins with, to which its own are added."""
     try:
         notebook = nbformat.read(entry["executed"], as_version=4)
     # It was not run, or broke before anything was whole on disk: its title is all there is
@@ -113,6 +122,7 @@ def notebook_body(entry, exporter, told):
         first.source = re.sub(
             r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
         )
+    front += take_front(notebook.cells)
     leave_out(notebook.cells, told)
     body = exporter.from_notebook_node(notebook)[0]
     if entry["mark"]:
@@ -125,6 +135,19 @@ def notebook_body(entry, exporter, told):
             else failure + body
         )
     return body
+
+
+def take_front(cells):
+    """Take from cells those that are tagged `front`, and return them; none where they have nothing
+    to show, as they did not run."""
+    front = [cell for cell in cells if "front" in cell.metadata.get("tags", [])]
+    if not any(cell.get("outputs") for cell in front):
+        return []
+    for cell in front:
+        cells.remove(cell)
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\A## ", "# ", cell.source)
+    return front
 
 
 def leave_out(cells, told):
