@@ -68,7 +68,7 @@ TURNS = {
 
 def decode_image(content, size, value_range=None):
     """The bytes of an image -> uint8 (3, H, W) RGB of size (H, W), and what is known of the file (a
-    dict, see FACTS).
+    dict, see FACTS). size None: that of the file.
 
     EXIF orientation is applied, transparency laid on white, the first frame taken; proportions
     are kept: scaled by an antialiased filter to cover the size, the rest cropped off evenly. Of
@@ -121,11 +121,20 @@ def decode_pixels(content, size, value_range):
             image = image.convert("RGBA")
             if image.getextrema()[3][0] < 255:
                 remarks.append("transparent, laid on white")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = ImageOps.fit(image.convert("RGB"), (size[1], size[0]), Image.Resampling.LANCZOS)
+        image = flatten(image)
+        if size:
+            image = ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)), facts | {
             "remark": "; ".join(remarks)
         }
+
+
+def flatten(image):
+    """An image of 8 bits a channel as RGB, what is transparent in it laid on white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def turn(image):

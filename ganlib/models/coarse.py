@@ -46,6 +46,13 @@ class CoarseToFine(nn.Module):
         return (rough + self.head(self.blocks(self.stem(seen)))).clamp(-1, 1)
 
 
+def multiple_of(generator: nn.Module) -> int:
+    """What the height and width of a generator's images are multiples of (and twice it or more)."""
+    if isinstance(generator, CoarseToFine):
+        return 2 * multiple_of(generator.coarse)
+    return 2**generator.n_down
+
+
 class TwoSizes(nn.Module):
     """Two patch discriminators, one on the image and one on the image at half its size, whose
     patches have twice the side.

@@ -1,0 +1,1 @@
+"""Using a trained model: pictures of any size through its generators."""

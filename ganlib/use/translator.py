@@ -1,0 +1,117 @@
+"""A trained model as a call: a picture in, its translation out."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganlib.data.decode import flatten, narrow
+from ganlib.data.domains import to_float
+from ganlib.data.ranges import is_wide
+from ganlib.errors import InputError, shown
+from ganlib.evaluate.translate import generate, to_bytes
+from ganlib.models.coarse import multiple_of
+from ganlib.runs.finished import load_run
+
+TILE = 4  # times the side of the images of the training: larger pictures are translated in parts
+
+
+class Translator:
+    """The generators of a finished run, or of one that comes with ganlib.
+
+        translator = ganlib.load("reports/runs/NAME")
+        selfie = translator(Image.open("anime.png"), to="B")
+
+    Weights are the running means. Raises InputError for a folder that holds no finished run, or one
+    whose generators were not kept."""
+
+    def __init__(self, run, device=None):
+        run = load_run(run, device)
+        if run.ema is None:
+            raise InputError(
+                f"run folder {run.folder}: its generators were not kept; expected a run that was "
+                "trained here, or one of seed 0"
+            )
+        self.folder = run.folder
+        self.nets = {"a": run.ema.g_ba, "b": run.ema.g_ab}
+        self.domains = tuple(run.metrics["data"]["domains"])
+        self.image_size = tuple(run.cfg.image_size)  # of the training
+
+    def __call__(self, picture: Image.Image, to: str = "B") -> Image.Image:
+        """A PIL picture of any size and mode -> its translation, RGB, of the same size. to: "A",
+        "B" or the name of a domain; the picture is of the other one. Transparency is laid on
+        white; more than 8 bits a pixel are taken as in a data set (docs/data.md)."""
+        if is_wide(picture.mode):
+            picture = narrow(picture, None)[0]
+        pixels = np.asarray(flatten(picture)).transpose(2, 0, 1)
+        made = self.translate(torch.from_numpy(pixels[None].copy()), to)[0]
+        return Image.fromarray(made.permute(1, 2, 0).numpy())
+
+    def translate(self, images: Tensor, to: str = "B") -> Tensor:
+        """Images (N, 3, H, W), uint8 or float in [-1, 1], of any size -> theirs in the other
+        domain, uint8 (N, 3, H, W).
+
+        A size that the generator cannot take is padded by reflection, and cut back. Above TILE
+        times the size of the training a picture is translated in tiles that overlap by a quarter,
+        each blended into the next. (The networks normalise what they see as a whole, so tiles
+        differ a little in colour: docs/use.md says how much.)"""
+        net = self.nets[self.side(to)]
+        images = to_float(images)
+        height, width = images.shape[-2:]
+        factor = multiple_of(net)
+        tile = TILE * max(self.image_size)
+        padded = pad(images, factor)
+        if max(height, width) <= tile:
+            made = generate(net, padded)
+        else:
+            made = translate_tiles(net, padded, tile // factor * factor, factor)
+        return to_bytes(made[..., :height, :width].clamp(-1, 1))
+
+    def side(self, name: str) -> str:
+        """ "a" or "b" of a domain's name; InputError for one that the model does not know."""
+        names = {"A": "a", "B": "b"} | dict(zip(self.domains, "ab"))
+        for known, side in names.items():
+            if str(name).lower() == known.lower():
+                return side
+        raise InputError(
+            f"to {shown(name)}: expected the domain to translate to: A ({self.domains[0]}) or B "
+            f"({self.domains[1]})"
+        )
+
+
+def pad(images: Tensor, factor: int) -> Tensor:
+    """Images (N, 3, H, W) with their lower and right border mirrored, until both sides are
+    multiples of a factor, and twice it or more."""
+    more = []
+    for side in images.shape[-2:]:
+        more.append((0, max(2 * factor, -(-side // factor) * factor) - side))
+    # numpy mirrors on where the picture is smaller than what is added, torch does not
+    return torch.from_numpy(np.pad(images.numpy(), ((0, 0), (0, 0), *more), mode="reflect"))
+
+
+def translate_tiles(net, images: Tensor, tile: int, factor: int) -> Tensor:
+    """Images (N, 3, H, W) through a generator in tiles of a side, of which neighbours overlap by a
+    quarter or more; there one fades into the other."""
+    total = torch.zeros_like(images)
+    weight = torch.zeros(images.shape[-2:])
+    for top in starts(images.shape[-2], tile, factor):
+        for left in starts(images.shape[-1], tile, factor):
+            part = images[..., top : top + tile, left : left + tile]
+            down, across = [fade(side, tile // 4) for side in part.shape[-2:]]
+            share = down[:, None] * across  # (h, w)
+            total[..., top : top + tile, left : left + tile] += share * generate(net, part)
+            weight[top : top + tile, left : left + tile] += share
+    return total / weight
+
+
+def starts(side: int, tile: int, factor: int) -> list[int]:
+    """Where tiles begin along a side: evenly, multiples of the factor, the last one at its end."""
+    n = max(1, -(-(side - tile // 4) // (tile - tile // 4)))
+    last = max(0, side - tile)
+    return [round(last * i / max(1, n - 1) / factor) * factor for i in range(n)]
+
+
+def fade(side: int, overlap: int) -> Tensor:
+    """Weights along a tile: 1 in its middle, falling towards both ends."""
+    near = torch.arange(side).add(1).minimum(torch.arange(side, 0, -1))
+    return (near / (overlap + 1)).clamp(max=1)
