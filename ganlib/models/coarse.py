@@ -27,6 +27,7 @@ class CoarseToFine(nn.Module):
     def __init__(self, coarse: nn.Module, n: int = 16, sees_input: bool = True):
         super().__init__()
         self.coarse = coarse
+        self.n_down = 1 + getattr(coarse, "n_down", 0)  # how often its images are halved
         self.sees_input = sees_input
         self.stem = nn.Sequential(
             ReflectionPad(1), nn.Conv2d(6 if sees_input else 3, n, 3), InstanceNorm(n), nn.ReLU()
@@ -44,13 +45,6 @@ class CoarseToFine(nn.Module):
         rough = F.interpolate(rough, scale_factor=2, mode="bilinear")  # (B, 3, H, W)
         seen = torch.cat([rough, x], dim=1) if self.sees_input else rough
         return (rough + self.head(self.blocks(self.stem(seen)))).clamp(-1, 1)
-
-
-def multiple_of(generator: nn.Module) -> int:
-    """What the height and width of a generator's images are multiples of (and twice it or more)."""
-    if isinstance(generator, CoarseToFine):
-        return 2 * multiple_of(generator.coarse)
-    return 2**generator.n_down
 
 
 class TwoSizes(nn.Module):

@@ -13,8 +13,8 @@ from ganlib.use.translator import Translator
 
 
 def main(arguments=None):
-    """The command line; returns the exit status: 0, 1 where a file could not be read, 2 for what
-    cannot be done."""
+    """The command line; returns the exit status: 0; 1 where a file was left out; 2 for what
+    cannot be done as it was asked for."""
     parser = argparse.ArgumentParser(
         prog="python -m ganlib.use", description="Translate pictures by a trained model."
     )
@@ -31,10 +31,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     translator = Translator(options.run)
     told = translate_files(translator, options.inputs, options.out, options.to, options.resize)
-    failed = {file: why for file, why in told.items() if why}
-    for file, why in failed.items():
-        print(f"error: {printable(file)}: {why}; left out", file=sys.stderr)
-    print(f"{len(told) - len(failed)} of {len(told)} files translated: {printable(options.out)}")
+    failed = sum(why != "" for why in told.values())
+    print(f"{len(told) - failed} of {len(told)} files translated: {printable(options.out)}")
     return 1 if failed else 0
 
 

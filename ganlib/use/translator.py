@@ -1,16 +1,17 @@
 """A trained model as a call: a picture in, its translation out."""
 
+import hashlib
+
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganlib.data.decode import flatten, narrow
-from ganlib.data.domains import to_float
+from ganlib.data.domains import check_images, to_float
 from ganlib.data.ranges import is_wide
-from ganlib.errors import InputError, shown
+from ganlib.errors import InputError, printable, shown
 from ganlib.evaluate.translate import generate, to_bytes
-from ganlib.models.coarse import multiple_of
 from ganlib.runs.finished import load_run
 
 TILE = 4  # times the side of the images of the training: larger pictures are translated in parts
@@ -34,13 +35,21 @@ class Translator:
             )
         self.folder = run.folder
         self.nets = {"a": run.ema.g_ba, "b": run.ema.g_ab}
+        self.hash = digest(run.ema[:2])
         self.domains = tuple(run.metrics["data"]["domains"])
         self.image_size = tuple(run.cfg.image_size)  # of the training
 
     def __call__(self, picture: Image.Image, to: str = "B") -> Image.Image:
-        """A PIL picture of any size and mode -> its translation, RGB, of the same size. to: "A",
-        "B" or the name of a domain; the picture is of the other one. Transparency is laid on
-        white; more than 8 bits a pixel are taken as in a data set (docs/data.md)."""
+        """A PIL picture of any size and mode -> its translation, RGB, of the same size. to: the
+        name of a domain, or "A" or "B"; the picture is of the other one. It is turned as its EXIF
+        says, and transparency laid on white; of more than 8 bits a pixel the range is found from
+        this picture alone."""
+        if not isinstance(picture, Image.Image):
+            raise InputError(
+                f"picture: expected a PIL image, not a {printable(type(picture).__name__)}; "
+                "PIL.Image.open(FILE) opens one"
+            )
+        picture = ImageOps.exif_transpose(picture)
         if is_wide(picture.mode):
             picture = narrow(picture, None)[0]
         pixels = np.asarray(flatten(picture)).transpose(2, 0, 1)
@@ -48,17 +57,18 @@ class Translator:
         return Image.fromarray(made.permute(1, 2, 0).numpy())
 
     def translate(self, images: Tensor, to: str = "B") -> Tensor:
-        """Images (N, 3, H, W), uint8 or float in [-1, 1], of any size -> theirs in the other
-        domain, uint8 (N, 3, H, W).
+        """Images (N, 3, H, W), uint8 or float in [-1, 1], of any size, on the CPU -> theirs in the
+        other domain, uint8 (N, 3, H, W). InputError for anything else.
 
         A size that the generator cannot take is padded by reflection, and cut back. Above TILE
         times the size of the training a picture is translated in tiles that overlap by a quarter,
         each blended into the next. (The networks normalise what they see as a whole, so tiles
         differ a little in colour: docs/use.md says how much.)"""
+        check_images(images)
         net = self.nets[self.side(to)]
         images = to_float(images)
         height, width = images.shape[-2:]
-        factor = multiple_of(net)
+        factor = 2 ** getattr(net, "n_down", 0)
         tile = TILE * max(self.image_size)
         padded = pad(images, factor)
         if max(height, width) <= tile:
@@ -69,14 +79,23 @@ class Translator:
 
     def side(self, name: str) -> str:
         """ "a" or "b" of a domain's name; InputError for one that the model does not know."""
-        names = {"A": "a", "B": "b"} | dict(zip(self.domains, "ab"))
-        for known, side in names.items():
-            if str(name).lower() == known.lower():
-                return side
+        known = dict(zip(self.domains, "ab"))
+        letters = {"A": "a", "B": "b", "a": "a", "b": "b"}
+        if name in known or name in letters:
+            return (letters | known)[name]
         raise InputError(
             f"to {shown(name)}: expected the domain to translate to: A ({self.domains[0]}) or B "
             f"({self.domains[1]})"
         )
+
+
+def digest(nets) -> str:
+    """sha256 of the weights of networks."""
+    found = hashlib.sha256()
+    for net in nets:
+        for value in net.state_dict().values():
+            found.update(value.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def pad(images: Tensor, factor: int) -> Tensor:
