@@ -441,28 +441,39 @@ def test_notebook_that_runs_twice_tells_its_texts_once(tmp_path):
     assert page.count("The texts of this notebook stand above") == 1
 
 
-@pytest.mark.parametrize("ran", [True, False])
-def test_page_begins_with_what_was_learned(tmp_path, ran):
+@pytest.mark.parametrize("ended", ["well", "before it", "in it"])
+def test_page_begins_with_what_was_learned(tmp_path, ended):
     """What is tagged `front` comes first, without its code; of a notebook that broke off before it,
-    it stays where it is."""
+    or in it, it stays where it is."""
     front = {"tags": ["front"]}
-    shown = [nbformat.v4.new_output("stream", text="both are good")] if ran else []
+    output = nbformat.v4.new_output
+    outputs = {
+        "well": [[output("stream", text="both are good")]] * 2,
+        "before it": [[], []],
+        "in it": [[output("stream", text="both are good")], [output("error", ename="E")]],
+    }[ended]
     notebook = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# First\n\nText."),
             nbformat.v4.new_markdown_cell("## What we learned\n\nWhich is better?", metadata=front),
-            nbformat.v4.new_code_cell("tell()", metadata=front, outputs=shown),
+            nbformat.v4.new_code_cell("tell()", metadata=front, outputs=outputs[0]),
+            nbformat.v4.new_code_cell("draw()", metadata=front, outputs=outputs[1]),
         ]
     )
     nbformat.write(notebook, tmp_path / "04.ipynb")
     entry = {"name": "04", "title": None, "executed": tmp_path / "04.ipynb", "mark": ""}
     entry |= {"runs": [], "seconds": 1, "parameters": {}}
-    main = render([entry], "mine").split("<main>")[1]
+    second = entry | {"name": "05", "title": "Second & last"}
+    main = render([dict(entry), second], "mine").split("<main>")[1]
     headings = re.findall(r"<(h[12]) id=\"([^\"]*)\">", main)
     first = [("h1", "04-First")]
-    last = [("h1", "colophon-Colophon")]
-    if ran:
-        assert headings == [("h1", "front-What-we-learned"), *first, *last]
-        assert main.count("both are good") == 1 and "tell" not in main
+    others = [("h1", "05-Second--last"), ("h1", "colophon-Colophon")]
+    if ended == "well":
+        learned = [("h1", "front-04-What-we-learned")]
+        learned += [("h1", "front-05-What-we-learned:-Second--last")]
+        assert headings == [*learned, *first, *others]
+        assert main.count("both are good") == 4 and "tell" not in main
     else:
-        assert headings == [*first, ("h2", "04-What-we-learned"), *last]
+        of_second = others[:1] + [("h2", "05-What-we-learned")] + others[1:]
+        assert headings == [*first, ("h2", "04-What-we-learned"), *of_second]
+        assert main.count("tell") == 2

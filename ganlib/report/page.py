@@ -20,7 +20,7 @@ from ganlib.device import default_device, device_name
 from ganlib.errors import one_line
 
 CELLS = """{% extends "classic/base.html.j2" %}
-{% block input_group %}{% if "front" not in cell.metadata.get("tags", []) %}
+{% block input_group %}{% if not cell.metadata.get("in_front") %}
 <details class="code"><summary>{{
   "parameters" if "parameters" in cell.metadata.get("tags", []) else
   "parameters of this report" if "injected-parameters" in cell.metadata.get("tags", []) else "code"
@@ -65,10 +65,7 @@ def render(entries, title, incomplete=""):
     front, bodies = [], []
     for entry in entries:
         bodies.append((entry, notebook_body(entry, exporter, told, front)))
-    if front:
-        notebook = nbformat.v4.new_notebook(cells=front)
-        first = exporter.from_notebook_node(notebook)[0]
-        bodies.insert(0, ({"name": "front", "mark": ""}, first))
+    bodies = front + bodies
     bodies.append(({"name": "colophon", "mark": ""}, colophon(entries)))
     for entry, body in bodies:
         body = re.sub(
@@ -105,8 +102,8 @@ def anchor(entry, heading):
 
 def notebook_body(entry, exporter, told, front):
     """One notebook as HTML, under the entry's title if it has one, what became of it told at the
-    top if it did not end well. told: the texts that the page has already. front: the cells that the
-    page begins with, to which its own are added."""
+    top if it did not end well. told: the texts that the page has already. front: what the page
+    begins with, as (entry, HTML), to which its own is added."""
     try:
         notebook = nbformat.read(entry["executed"], as_version=4)
     # It was not run, or broke before anything was whole on disk: its title is all there is
@@ -122,7 +119,11 @@ def notebook_body(entry, exporter, told, front):
         first.source = re.sub(
             r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
         )
-    front += take_front(notebook.cells)
+    learned = take_front(notebook.cells, f": {entry['title'] or entry['name']}" if front else "")
+    if learned:
+        leave_out(learned, told)
+        shown = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=learned))[0]
+        front.append(({"name": f"front-{entry['name']}", "mark": ""}, shown))
     leave_out(notebook.cells, told)
     body = exporter.from_notebook_node(notebook)[0]
     if entry["mark"]:
@@ -137,16 +138,19 @@ def notebook_body(entry, exporter, told, front):
     return body
 
 
-def take_front(cells):
-    """Take from cells those that are tagged `front`, and return them; none where they have nothing
-    to show, as they did not run."""
+def take_front(cells, of):
+    """Take from cells those that are tagged `front`, and return them; none where they have not all
+    run to their end. of: what is put after their heading, of a second notebook in a page."""
     front = [cell for cell in cells if "front" in cell.metadata.get("tags", [])]
-    if not any(cell.get("outputs") for cell in front):
-        return []
+    for cell in front:
+        kinds = [out.output_type for out in cell.get("outputs", [])]
+        if cell.cell_type == "code" and (not kinds or "error" in kinds):
+            return []
     for cell in front:
         cells.remove(cell)
+        cell.metadata["in_front"] = True
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\A## ", "# ", cell.source)
+            cell.source = re.sub(r"\A## (.*)", lambda found: f"# {found[1]}{of}", cell.source)
     return front
 
 
