@@ -66,7 +66,8 @@ def test_grid_takes_what_is_kept_and_trains_the_rest(
     found = many_runs.train_grid([other, trained.cfg], faces, tmp_path / "runs")
     assert [each.cfg for each in found] == [other, trained.cfg]
     assert found[1].folder == folder and found[0].folder.parent == tmp_path / "runs"
-    assert "1 of 2 runs are taken from" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "1 of 2 runs are taken from reports/study/runs\n" in said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [found[0].folder.name]
     monkeypatch.setattr(kept, "PROTOCOL_VERSION", 99)
     assert kept.find_kept(trained.cfg, faces.fingerprint) is None

@@ -51,7 +51,9 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     kept = {cfg: find_kept(cfg, data.fingerprint) for cfg in cfgs}
     missing = [cfg for cfg in cfgs if not kept[cfg]]
     if len(missing) < len(cfgs):
-        print(f"{len(cfgs) - len(missing)} of {len(cfgs)} runs are taken from {KEPT}")
+        # Not the whole path, which would stand in reports that people hand on
+        where = "/".join(KEPT.parts[-3:])
+        print(f"{len(cfgs) - len(missing)} of {len(cfgs)} runs are taken from {where}")
     trained = {}
     if missing:
         for found in train_missing(missing, data, runs, inception, scheduler):
