@@ -119,7 +119,8 @@ def notebook_body(entry, exporter, told, front):
         first.source = re.sub(
             r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
         )
-    learned = take_front(notebook.cells, f": {entry['title'] or entry['name']}" if front else "")
+    of = html.escape(f": {entry['title'] or entry['name']}", quote=False)
+    learned = take_front(notebook.cells, of if front else "")
     if learned:
         leave_out(learned, told)
         shown = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=learned))[0]

@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ganlib.data.decode import flatten, narrow
+from ganlib.data.decode import flatten, narrow, turn
 from ganlib.data.domains import check_images, to_float
 from ganlib.data.ranges import is_wide
 from ganlib.errors import InputError, printable, shown
@@ -49,7 +49,7 @@ class Translator:
                 f"picture: expected a PIL image, not a {printable(type(picture).__name__)}; "
                 "PIL.Image.open(FILE) opens one"
             )
-        picture = ImageOps.exif_transpose(picture)
+        picture = turn(picture)[0]
         if is_wide(picture.mode):
             picture = narrow(picture, None)[0]
         pixels = np.asarray(flatten(picture)).transpose(2, 0, 1)
