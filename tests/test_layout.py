@@ -20,6 +20,7 @@ ROOMS = (
     "lab",
     "show",
     "system",
+    "use",
 )
 FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
