@@ -126,7 +126,8 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
         "Traceback" in page
         and "inner" in page
         and "one: 6" in page
-        and "never reached" not in re.sub(r"<details.*?</details>", "", page, flags=re.S)
+        and "never reached"
+        not in re.sub(r'<details class="code">.*?</details>', "", page, flags=re.S)
     )
     assert (
         '<a href="#02_broken-A-second-page">A second page</a> <span class="failed">failed</span>'

@@ -18,6 +18,7 @@ from pygments.formatters import HtmlFormatter
 
 from ganlib.device import default_device, device_name
 from ganlib.errors import one_line
+from ganlib.report.cells import describe_images, leave_out, mark_empty, take_front
 
 CELLS = """{% extends "classic/base.html.j2" %}
 {% block input_group %}{% if not cell.metadata.get("in_front") %}
@@ -33,9 +34,9 @@ PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
  style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">{marks}
 <title>{title}</title><style>{css}</style></head>
-<body><nav><h2>Contents</h2><ol>{contents}</ol></nav><main>{sections}</main></body></html>
+<body><nav><input type="checkbox" id="menu"><label for="menu">Contents</label>
+<ol>{contents}</ol></nav><main>{sections}</main></body></html>
 """
-SHORT = 80  # characters of a text that may stand in a page more than once
 # In the page that an interrupted run left
 INCOMPLETE = '<meta name="ganlib-report" content="incomplete">'
 TOLD = {
@@ -65,6 +66,9 @@ def render(entries, title, incomplete=""):
     front, bodies = [], []
     for entry in entries:
         bodies.append((entry, notebook_body(entry, exporter, told, front)))
+    if front:
+        last, shown = front[-1]
+        front[-1] = (last, shown + tell_trainings(entries))
     bodies = front + bodies
     bodies.append(({"name": "colophon", "mark": ""}, colophon(entries)))
     for entry, body in bodies:
@@ -80,17 +84,33 @@ def render(entries, title, incomplete=""):
         contents.append(
             f"<li>{links[0] if links else html.escape(entry['name'])}{mark}<ul>{inner}</ul></li>"
         )
+        if not entry.get("front"):
+            body = fold(body)
         sections.append(f'<section id="{html.escape(entry["name"])}">{body}</section>')
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8") + HtmlFormatter(
-        style="friendly"
-    ).get_style_defs(".highlight")
     return PAGE.format(
         title=f"ganlib: {html.escape(title)}",
         marks=INCOMPLETE if incomplete else "",
-        css=css,
+        css=style(),
         contents="".join(contents),
         sections="".join(sections),
     )
+
+
+def style():
+    """The page's CSS, with the colours of code by day and by night."""
+    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    day = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    night = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{css}{day}@media screen and (prefers-color-scheme: dark) {{{night}}}"
+
+
+def fold(body):
+    """A chapter that can be closed by a click on its heading, and is open at first."""
+    heading = re.search(r"<h1.*?</h1>", body, re.DOTALL)
+    if not heading:
+        return body
+    rest = body[: heading.start()] + body[heading.end() :]
+    return f'<details class="chapter" open><summary>{heading[0]}</summary>{rest}</details>'
 
 
 def anchor(entry, heading):
@@ -120,11 +140,13 @@ def notebook_body(entry, exporter, told, front):
             r"\A# .*", lambda _: f"# {html.escape(str(entry['title']), quote=False)}", first.source
         )
     of = html.escape(f": {entry['title'] or entry['name']}", quote=False)
+    describe_images(notebook.cells)
+    mark_empty(notebook.cells)
     learned = take_front(notebook.cells, of if front else "")
     if learned:
         leave_out(learned, told)
         shown = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=learned))[0]
-        front.append(({"name": f"front-{entry['name']}", "mark": ""}, shown))
+        front.append(({"name": f"front-{entry['name']}", "mark": "", "front": True}, shown))
     leave_out(notebook.cells, told)
     body = exporter.from_notebook_node(notebook)[0]
     if entry["mark"]:
@@ -139,39 +161,47 @@ def notebook_body(entry, exporter, told, front):
     return body
 
 
-def take_front(cells, of):
-    """Take from cells those that are tagged `front`, and return them; none where they have not all
-    run to their end. of: what is put after their heading, of a second notebook in a page."""
-    front = [cell for cell in cells if "front" in cell.metadata.get("tags", [])]
-    for cell in front:
-        kinds = [out.output_type for out in cell.get("outputs", [])]
-        if cell.cell_type == "code" and (not kinds or "error" in kinds):
-            return []
-    for cell in front:
-        cells.remove(cell)
-        cell.metadata["in_front"] = True
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\A## (.*)", lambda found: f"# {found[1]}{of}", cell.source)
-    return front
+def read_runs(entries):
+    """What metrics.json tells of each training of a report."""
+    return [run for entry in entries for run in map(read_metrics, entry["runs"]) if run]
 
 
-def leave_out(cells, told):
-    """Take from cells the long texts that the page has already, as of a notebook that runs once
-    more with other parameters; headings stay. told: those texts, to which these are added."""
-    texts = [cell for cell in cells if cell.cell_type == "markdown"]
-    for i, cell in enumerate(texts):
-        lines = cell.source.splitlines()
-        headings = [line for line in lines if re.match("#+ ", line)]
-        text = "\n".join(line for line in lines if line not in headings).strip()
-        if len(text) > SHORT and text in told:
-            reason = ["*The texts of this notebook stand above, and are left out here.*"]
-            cell.source = "\n\n".join(headings + reason * (i == 0))
-        told.add(text)
+def tell_data(runs):
+    """The data sets of some trainings, a sentence each."""
+    data = {}
+    for run in runs:
+        of = run["data"]
+        data[of["fingerprint"]] = (
+            f"{of['name']}: A {of['domains'][0]}, B {of['domains'][1]}; train, val, test of A "
+            f"{of['counts'][0]}, of B {of['counts'][1]}; sha256 {of['fingerprint'][:12]}"
+        )
+    return "<br>".join([html.escape(one_line(text)) for text in data.values()])
+
+
+def tell_trainings(entries):
+    """What was trained, on what, how long and on what machine, as a paragraph of HTML."""
+    runs = read_runs(entries)
+    if not runs:
+        return ""
+    pairs = sorted({run["pairs"] for run in runs})
+    seconds = sorted(run["wall_seconds"] for run in runs)
+    devices = sorted({run["device"] for run in runs})
+    many = f"{len(runs)} trainings" if len(runs) > 1 else "One training"
+    return (
+        f'<p class="facts">{many} of {span(pairs)} pairs, each in {span(seconds)} seconds, on '
+        f"{html.escape(one_line('; '.join(devices)))}. Data: {tell_data(runs)}. "
+        '<a href="#colophon">More of it</a></p>'
+    )
+
+
+def span(numbers):
+    """Sorted numbers in words: "20,000", or "360 to 1,440"."""
+    return " to ".join(f"{number:,.0f}" for number in dict.fromkeys((numbers[0], numbers[-1])))
 
 
 def colophon(entries):
     """What the report was made from and on, as HTML."""
-    runs = [run for entry in entries for run in map(read_metrics, entry["runs"]) if run]
+    runs = read_runs(entries)
     trainings = [
         {
             "training": f"{run['arch']}, {run['recipe']}",
@@ -186,14 +216,6 @@ def colophon(entries):
         }
         for run in runs
     ]
-    data = {
-        run["data"][
-            "fingerprint"
-        ]: f"{run['data']['name']}: A {run['data']['domains'][0]}, B {run['data']['domains'][1]}; "
-        f"train, val, test of A {run['data']['counts'][0]}, of B {run['data']['counts'][1]}; "
-        f"sha256 {run['data']['fingerprint'][:12]}"
-        for run in runs
-    }
     minutes = sum(entry["seconds"] for entry in entries) / 60
     packages = (
         "ganlib",
@@ -206,8 +228,7 @@ def colophon(entries):
         "papermill",
     )
     facts = {
-        "data": "<br>".join([html.escape(one_line(text)) for text in data.values()])
-        or "no training in this report",
+        "data": tell_data(runs) or "no training in this report",
         "machine": html.escape(
             f"{device_name(default_device())}; {os.cpu_count()} processors; {platform.platform()}"
         ),

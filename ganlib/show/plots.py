@@ -1,6 +1,8 @@
 """The pictures that notebooks draw: grids of images, curves and distributions. All return the
 Figure."""
 
+import os
+
 import matplotlib
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -14,6 +16,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ganlib.data.domains import check_images, to_float
 from ganlib.errors import InputError, printable
+from ganlib.show.progress import FEED
 
 TRAIN, VAL = "#4c72b0", "#dd8452"
 LOSS_TITLES = {
@@ -49,10 +52,11 @@ def drawn(name):
 def show_inline(quality):
     """Have a notebook show each figure below the cell that makes it, as JPEG of this quality (1
     to 95), in matplotlib's own style: whatever backend and style MPLBACKEND or a matplotlibrc
-    name."""
+    name. In a report, figures have twice the dots an inch: its page shows them at the same size."""
     get_ipython().run_line_magic("matplotlib", "inline")
     matplotlib.rcdefaults()
-    set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality})
+    dots = {"dpi": 200} if FEED in os.environ else {}
+    set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality}, **dots)
 
 
 def show_grid(rows, labels, width=8.0):
