@@ -17,6 +17,7 @@ from ganlib.runs import kept
 from ganlib.runs.finished import load_run, score_run
 from ganlib.runs.folder import is_finished
 from ganlib.runs.log import Log
+from ganlib.show.progress import FEED
 from ganlib.system.files import SETTINGS
 
 
@@ -63,13 +64,17 @@ def test_grid_takes_what_is_kept_and_trains_the_rest(
     monkeypatch.setattr(kept, "KEPT", tmp_path / "kept")
     folder = kept.keep(trained.folder, tmp_path / "kept")
     other = tiny(steps=1)
+    monkeypatch.setenv(FEED, str(tmp_path / "feed"))
     found = many_runs.train_grid([other, trained.cfg], faces, tmp_path / "runs")
+    # The report that asked for them hears of the one that was taken as of the one that was trained
+    heard = [json.loads(line) for line in (tmp_path / "feed").read_text().splitlines()]
+    assert {str(each.folder) for each in found} <= {line["folder"] for line in heard}
     assert [each.cfg for each in found] == [other, trained.cfg]
     assert found[1].folder == folder and found[0].folder.parent == tmp_path / "runs"
     said = capsys.readouterr().out
     assert "1 of 2 runs are taken from reports/study/runs\n" in said
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [found[0].folder.name]
-    monkeypatch.setattr(kept, "PROTOCOL_VERSION", 99)
+    monkeypatch.setattr("ganlib.evaluate.scores.PROTOCOL_VERSION", 99)
     assert kept.find_kept(trained.cfg, faces.fingerprint) is None
     assert "scored by another version" in capsys.readouterr().out
     monkeypatch.undo()

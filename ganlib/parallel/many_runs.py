@@ -20,7 +20,7 @@ from ganlib.runs.checkpoint import Damaged, read_state
 from ganlib.runs.finished import load_run
 from ganlib.runs.folder import claim_run_folder, find_checkpoints, is_finished
 from ganlib.runs.kept import KEPT, find_kept
-from ganlib.show.progress import FEED, Progress
+from ganlib.show.progress import FEED, Progress, note_run
 from ganlib.system.files import RUNS, expand
 
 PROCESS = 2 * 2**30  # bytes that a process of torch and a small training take, generously
@@ -54,6 +54,8 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
         # Not the whole path, which would stand in reports that people hand on
         where = "/".join(KEPT.parts[-3:])
         print(f"{len(cfgs) - len(missing)} of {len(cfgs)} runs are taken from {where}")
+        for folder in filter(None, kept.values()):
+            note_run(folder)
     trained = {}
     if missing:
         for found in train_missing(missing, data, runs, inception, scheduler):

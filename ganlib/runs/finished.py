@@ -28,7 +28,7 @@ from ganlib.runs.folder import (
     read_weights,
 )
 from ganlib.runs.kept import is_kept, load_means
-from ganlib.show.progress import Progress
+from ganlib.show.progress import Progress, note_run
 from ganlib.system.files import expand, locked, write_atomic
 
 
@@ -36,6 +36,7 @@ def reopen(folder, data, inception=None, device=None):
     """A finished Run, which is said, scored if it is not yet, and without what a process has
     left that was killed as it finished it."""
     run = load_run(folder, device)
+    note_run(folder)
     day = datetime.fromtimestamp((folder / "weights.safetensors").stat().st_mtime)
     print(
         f"run {folder.name}: finished on {day:%Y-%m-%d %H:%M}, so it is loaded; to train it anew "

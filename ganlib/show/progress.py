@@ -109,6 +109,15 @@ class Progress:
             say("\r" + (outer.line if outer else ""), end="\033[K")
 
 
+def note_run(folder):
+    """Name a run that is taken as it is, not trained now, to the report that this notebook is
+    of; outside a report do nothing."""
+    if os.environ.get(FEED):
+        taken = Progress("taking a run", 1, folder, initial=1)
+        taken.feed = os.environ[FEED]
+        taken.tell(0.0)
+
+
 def draw():
     """Show what is under way in the cell that runs, each in a line, in one output; an empty one
     when all is done, of which nothing is seen."""
