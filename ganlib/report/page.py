@@ -39,6 +39,7 @@ PAGE = """<!DOCTYPE html>
 """
 # In the page that an interrupted run left
 INCOMPLETE = '<meta name="ganlib-report" content="incomplete">'
+SUMMARY = "ganlib-summary"  # the tag that says what is in a page
 TOLD = {
     "failed": "This notebook failed: {}",
     "interrupted": "This notebook was {}",
@@ -89,11 +90,31 @@ def render(entries, title, incomplete=""):
         sections.append(f'<section id="{html.escape(entry["name"])}">{body}</section>')
     return PAGE.format(
         title=f"ganlib: {html.escape(title)}",
-        marks=INCOMPLETE if incomplete else "",
+        marks=(INCOMPLETE if incomplete else "") + mark_summary(entries),
         css=style(),
         contents="".join(contents),
         sections="".join(sections),
     )
+
+
+def mark_summary(entries):
+    """What report.index says of the page, as a tag in its head that holds JSON: notebooks and those
+    that failed, and of each training its architecture, recipe, seed, pairs, data and KID."""
+    trainings = []
+    for run in read_runs(entries):
+        scores = run.get("scores", {}).get("ema", {})
+        kids = {}
+        for name in ("kid_probe_a", "kid_probe_b"):
+            kids[name] = scores[name]["value"] if name in scores else None
+        known = {name: run[name] for name in ("arch", "recipe", "seed", "pairs")}
+        trainings.append(known | kids | {"data": run["data"]["name"]})
+    told = {
+        "rendered": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M}",
+        "notebooks": [entry["name"] for entry in entries],
+        "failed": [entry["name"] for entry in entries if entry["mark"]],
+        "trainings": trainings,
+    }
+    return f'<meta name="{SUMMARY}" content="{html.escape(json.dumps(told))}">'
 
 
 def style():

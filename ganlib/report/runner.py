@@ -19,6 +19,7 @@ import psutil
 from nbclient.exceptions import DeadKernelError
 
 from ganlib.errors import InputError, printable
+from ganlib.report.index import REPORTS, write_index
 from ganlib.report.page import INCOMPLETE, render
 from ganlib.report.stale import ASKED, digest, inputs, know_data, read_steps, reason
 from ganlib.show.progress import FEED, meter
@@ -92,6 +93,8 @@ def run(entries, out, title, resume, asked):
             write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
             if page == report:
                 (out / "report-incomplete.html").unlink(missing_ok=True)
+            if out.parent == REPORTS.resolve():
+                write_index()
     failed = [entry["name"] for entry in ended if entry["error"]]
     for entry in ended:
         if entry["error"]:
