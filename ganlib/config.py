@@ -46,6 +46,7 @@ ADDED = {
     "idt_every": 1,
     "shift": 0,
     "flip": False,
+    "d_norm": "instance",
 }
 
 STUDY_PAIRS = 80_000  # image pairs that a training of the study saw: 20 epochs of 4,000
@@ -114,6 +115,10 @@ class TrainConfig:
     # Pixels that an image is moved by at most, up or down and left or right; its border is mirrored
     shift: int = 0
     flip: bool = False  # mirror every other image, by chance
+    # How the discriminators are normalised: "instance", each channel of each image by its own mean
+    # and deviation, as in the paper; or "spectral", the weights by their largest singular value,
+    # which leaves the colours of an image to be seen
+    d_norm: str = "instance"
 
     @classmethod
     def from_recipe(cls, /, recipe: str = "default", **values) -> "TrainConfig":
@@ -208,6 +213,7 @@ CHOICES = {
     "recipe": tuple(RECIPES),
     "init": ("normal", "torch"),
     "precision": ("auto", "float32", "bfloat16"),
+    "d_norm": ("instance", "spectral"),
 }
 # ... or a number, 0 or more but for these, ...
 LEAST = {

@@ -13,6 +13,7 @@ from torch.profiler import record_function
 from ganlib.config import TrainConfig
 from ganlib.losses import discriminator_losses, generator_losses
 from ganlib.models.build import Nets, set_trainable
+from ganlib.models.spectral import renew
 
 WARM = 3  # steps before the capture, on a stream of their own, as torch asks for
 
@@ -72,6 +73,7 @@ def train_step(
         losses = guard(opts, mean_of(told))
         opt_g.step()  # only now: a step is taken as a whole or not at all
         opt_d.step()
+        renew(nets[2:])
     return losses
 
 

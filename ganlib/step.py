@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganlib.config import TrainConfig
 from ganlib.losses import gan_loss, l1, weighed
 from ganlib.models.build import Nets, set_trainable
+from ganlib.models.spectral import renew
 
 
 def plain_step(
@@ -59,6 +60,7 @@ def plain_step(
     (loss_a + loss_b).backward()
     grad_d = gradient_size(d_a, d_b)
     opt_d.step()
+    renew((d_a, d_b))  # spectral norms, where there are any, follow their weights
 
     losses = {"g": g, "g_adv": g_adv, **content}
     losses |= {"d_a": loss_a, "d_a_real": d_a_real, "d_a_fake": d_a_fake}

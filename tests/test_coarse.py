@@ -25,6 +25,7 @@ from ganlib.step import plain_step
 
 CPU = torch.device("cpu")
 SWITCHES = dict(d_coarse=0.25, coarse_until=0.5, refine=5, idt_every=3, shift=2, flip=True)
+SWITCHES |= dict(d_norm="spectral")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from ganlib.models.coarse import CoarseToFine, TwoSizes
 from ganlib.models.common import init_normal
 from ganlib.models.cyclegan import CycleGANGenerator
 from ganlib.models.discriminator import PatchDiscriminator
+from ganlib.models.spectral import WARM, renew
 from ganlib.models.uvcgan import UVCGANGenerator
 
 
@@ -48,10 +49,10 @@ def build_generator(cfg: TrainConfig) -> nn.Module:
 
 def build_discriminator(cfg: TrainConfig) -> nn.Module:
     """One discriminator of a config: of patches of one size or, with d_coarse, of two."""
-    fine = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score)
+    fine = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score, norm=cfg.d_norm)
     if not cfg.d_coarse:
         return fine
-    coarse = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score)
+    coarse = PatchDiscriminator(cfg.ndf, cfg.d_layers, cfg.global_score, norm=cfg.d_norm)
     return TwoSizes(fine, coarse, cfg.d_coarse)
 
 
@@ -61,6 +62,7 @@ def build_nets(cfg: TrainConfig, device: torch.device) -> Nets:
     nets += [build_discriminator(cfg), build_discriminator(cfg)]
     if cfg.init == "normal":
         nets = [init_normal(net) for net in nets]
+    renew(nets, WARM)
     return Nets(*[net.to(device) for net in nets])
 
 

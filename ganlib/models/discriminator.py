@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ganlib.errors import InputError
 from ganlib.models.common import InstanceNorm
+from ganlib.models.spectral import SpectralConv2d
 
 
 class PatchDiscriminator(nn.Module):
@@ -13,23 +14,31 @@ class PatchDiscriminator(nn.Module):
 
     x (B, c_in, H, W) in [-1, 1] -> (B, 1, h, w), unbounded; h = w = 14 with two layers and 6
     with three at 64x64. With global_score the map is averaged to (B, 1), as the study does:
-    locations may then cancel out. Raises InputError where H or W leaves no patch. 2,764,737
-    parameters with three layers at ndf 64, 662,977 with two."""
+    locations may then cancel out. norm: "instance", or "spectral" for all weights but those of
+    the last convolution (as in UVCGAN v2, arXiv 2303.16280). Raises InputError where H or W leaves
+    no patch. 2,764,737 parameters with three layers at ndf 64, 662,977 with two."""
 
-    def __init__(self, ndf: int = 64, n_layers: int = 2, global_score: bool = False, c_in: int = 3):
+    def __init__(
+        self,
+        ndf: int = 64,
+        n_layers: int = 2,
+        global_score: bool = False,
+        c_in: int = 3,
+        norm: str = "instance",
+    ):
         super().__init__()
+        conv = SpectralConv2d if norm == "spectral" else nn.Conv2d
         self.min_side = smallest_side(n_layers)
         self.global_score = global_score
-        layers = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers = [conv(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         c = ndf
         for i in range(1, n_layers + 1):
             o = ndf * min(2**i, 8)
             stride = 2 if i < n_layers else 1
-            layers += [
-                nn.Conv2d(c, o, 4, stride=stride, padding=1),
-                InstanceNorm(o),
-                nn.LeakyReLU(0.2),
-            ]
+            layers.append(conv(c, o, 4, stride=stride, padding=1))
+            if norm == "instance":
+                layers.append(InstanceNorm(o))
+            layers.append(nn.LeakyReLU(0.2))
             c = o
         self.body = nn.Sequential(*layers)
         self.head = nn.Conv2d(c, 1, 4, padding=1)

@@ -1,0 +1,46 @@
+"""Spectral normalisation: convolutions that change their input by no more than a bounded factor
+(Miyato et al. 2018, arXiv 1802.05957, section 2.1 and appendix A)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WARM = 20  # power iterations of a new layer; in training one a step is enough
+
+
+class SpectralConv2d(nn.Conv2d):
+    """nn.Conv2d whose weight, as a matrix (c_out, c_in * k * k), is divided by its largest singular
+    value.
+
+    u (c_out,) is near to the left singular vector of that value. A pass never changes it, so that
+    passes can be taken in any number and order; renew does, once for each update of the weight."""
+
+    def __init__(self, *sizes, **more):
+        super().__init__(*sizes, **more)
+        self.register_buffer("u", F.normalize(torch.randn(self.out_channels), dim=0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # never in half precision
+            matrix = self.weight.flatten(1)  # (c_out, c_in * k * k)
+            with torch.no_grad():
+                v = F.normalize(self.u @ matrix, dim=0)
+                u = F.normalize(matrix @ v, dim=0)
+            weight = self.weight / (u @ matrix @ v)
+        return self._conv_forward(x, weight, self.bias)
+
+    @torch.no_grad()
+    def renew(self, times: int = 1) -> None:
+        """Bring u nearer to the weight as it is now, by power iterations."""
+        matrix = self.weight.flatten(1)
+        for _ in range(times):
+            v = F.normalize(self.u @ matrix, dim=0)
+            self.u.copy_(F.normalize(matrix @ v, dim=0))
+
+
+def renew(nets: tuple, times: int = 1) -> None:
+    """Bring each spectral norm of these networks nearer to its weight; nothing for networks without
+    one."""
+    for net in nets:
+        for module in net.modules():
+            if isinstance(module, SpectralConv2d):
+                module.renew(times)
