@@ -145,7 +145,7 @@ def read_record(out, translator, to, resize):
     """What a folder holds: by which model, and {name: [file, sha256 of its content]}. InputError
     where it is another model, direction or size."""
     mine = {
-        "run": translator.folder.resolve().name,
+        "run": translator.name,
         "weights": translator.hash,
         "to": translator.domains["ab".index(translator.side(to))],
         "resize": resize,

@@ -10,34 +10,47 @@ from torch import Tensor
 from ganlib.data.decode import flatten, narrow, turn
 from ganlib.data.domains import check_images, to_float
 from ganlib.data.ranges import is_wide
+from ganlib.device import default_device
 from ganlib.errors import InputError, printable, shown
 from ganlib.evaluate.translate import generate, to_bytes
 from ganlib.runs.finished import load_run
+from ganlib.system.files import expand
+from ganlib.use.packed import unpack
 
 TILE = 4  # times the side of the images of the training: larger pictures are translated in parts
 
 
 class Translator:
-    """The generators of a finished run, or of one that comes with ganlib.
+    """The generators of a finished run, of one that comes with ganlib, or of a file that was made
+    of one (use.packed).
 
         translator = ganlib.load("reports/runs/NAME")
         selfie = translator(Image.open("anime.png"), to="B")
 
     Weights are the running means. Raises InputError for a folder that holds no finished run, or one
-    whose generators were not kept."""
+    whose generators were not kept, and for a file that holds no model."""
 
     def __init__(self, run, device=None):
-        run = load_run(run, device)
-        if run.ema is None:
-            raise InputError(
-                f"run folder {run.folder}: its generators were not kept; expected a run that was "
-                "trained here, or one of seed 0"
-            )
-        self.folder = run.folder
-        self.nets = {"a": run.ema.g_ba, "b": run.ema.g_ab}
-        self.hash = digest(run.ema[:2])
-        self.domains = tuple(run.metrics["data"]["domains"])
-        self.image_size = tuple(run.cfg.image_size)  # of the training
+        path = expand(run, "run")
+        if path.is_file():
+            model = unpack(path, torch.device(device) if device else default_device())
+            generators = model[:2]
+            self.name = model.told["name"]
+            self.domains = model.told["domains"]
+            self.image_size = model.image_size
+        else:
+            run = load_run(path, device)
+            if run.ema is None:
+                raise InputError(
+                    f"run folder {run.folder}: its generators were not kept; expected a run that "
+                    "was trained here, or one of seed 0"
+                )
+            generators = run.ema[:2]
+            self.name = run.folder.resolve().name
+            self.domains = tuple(run.metrics["data"]["domains"])
+            self.image_size = tuple(run.cfg.image_size)  # of the training
+        self.nets = {"a": generators[1], "b": generators[0]}
+        self.hash = digest(generators)
 
     def __call__(self, picture: Image.Image, to: str = "B") -> Image.Image:
         """A PIL picture of any size and mode -> its translation, RGB, of the same size. to: the

@@ -1,0 +1,119 @@
+"""A finished run as one file that others can use, with a page that says what it is."""
+
+from pathlib import Path
+
+from ganlib.compare.tables import describe
+from ganlib.errors import InputError, one_line, printable
+from ganlib.evaluate.scores import show_score
+from ganlib.runs.finished import load_run
+from ganlib.system.files import expand, locked, write_atomic
+from ganlib.use.packed import VALUES, pack, unpack
+
+TOLD = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba", "agreement_ab", "agreement_ba")
+
+CARD = """# {name}
+
+A model of ganlib that translates between two kinds of images, {a} (A) and {b} (B). It has learned
+without pairs: nobody has shown it which image of B belongs to one of A.
+
+- Architecture {arch}, {parameters:,} parameters a generator; recipe {recipe}; seed {seed}.
+- Trained on {pairs:,} pairs of {height}x{width} pixels, from the data set {data}: {n_a:,} images
+  of A and {n_b:,} of B.
+- It takes and gives RGB images of any size. It knows images that look as those of its training, at
+  that size: others come out with new colours and old shapes.
+
+## Scores
+
+Of {tested}, which no training has seen; in brackets an interval of 95 % over images.
+[What they mean]({docs}).
+
+{scores}
+
+## How to use it
+
+```
+ganlib translate {file} pictures/ --to B --out translated
+```
+
+```python
+import ganlib
+from PIL import Image
+
+translator = ganlib.load("{file}")
+translator(Image.open("picture.png"), to="B").save("translated.png")
+```
+
+Without ganlib: the file is safetensors; `ab.*` and `ba.*` are the weights of both generators, and
+the entry `ganlib` of its header is JSON with config, domains and scores. An image is given as
+float32 (N, 3, H, W), each value {values}.
+"""
+DOCS = "docs/scores.md of ganlib"
+
+
+def export(folder, out=""):
+    """Write the running means of a run's generators as OUT.safetensors, and beside it OUT.md, which
+    says what they are; returns both paths. out: a file, or "" for the run's name, here.
+
+    Raises InputError for a folder that holds no finished run, for one whose generators were not
+    kept, for a file that is there and is another model, and where it cannot be written."""
+    run = load_run(folder, "cpu")
+    if run.ema is None:
+        raise InputError(f"run folder {printable(run.folder)}: its generators were not kept")
+    name = run.folder.resolve().name
+    path = expand(out or name, "--out")
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    data = run.metrics["data"]
+    scores = run.metrics.get("scores", {}).get("ema", {})
+    # Of a folder its name alone: its path is nobody else's business
+    source = data["name"] if data["name"].startswith("hf:") else Path(data["name"]).name
+    told = {"name": name, "domains": data["domains"], "data": source}
+    told |= {"counts": data["counts"], "pairs": run.metrics["pairs"], "scores": scores}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent / f".{path.name}.lock", printable(path)):
+        refuse_other(path, name)
+        pack(path, run.ema.g_ab, run.ema.g_ba, run.cfg, told)
+        card = path.with_suffix(".md")
+        write_atomic(card, write_card(run, told, path.name).encode())
+    return path, card
+
+
+def refuse_other(path: Path, name: str) -> None:
+    """Raise InputError where a file is there that is no export of the run of this name."""
+    for place in (path, path.with_suffix(".md")):
+        if place.exists() and (not path.exists() or unpack(path, "cpu").told["name"] != name):
+            raise InputError(
+                f"--out {printable(place)}: is there, and not this run; choose another name"
+            )
+
+
+def write_card(run, told, file):
+    """The page of a model, in Markdown."""
+    (n_a, *_), (n_b, *_) = told["counts"]
+    rows = ["| score | value |", "|---|---|"]
+    for name in TOLD:
+        if name in told["scores"]:
+            rows.append(f"| {describe(name)} | {show_score(told['scores'][name])} |")
+    _, _, tested_a = told["counts"][0]
+    _, _, tested_b = told["counts"][1]
+    a, b = map(one_line, told["domains"])
+    return CARD.format(
+        name=one_line(told["name"]),
+        a=a,
+        b=b,
+        arch=run.cfg.arch,
+        parameters=run.metrics["parameters"]["g_ab"],
+        recipe=run.cfg.recipe,
+        seed=run.cfg.seed,
+        pairs=told["pairs"],
+        height=run.cfg.image_size[0],
+        width=run.cfg.image_size[1],
+        data=one_line(told["data"]),
+        n_a=n_a,
+        n_b=n_b,
+        tested=f"{tested_a:,} test images of A and {tested_b:,} of B",
+        docs=DOCS,
+        scores="\n".join(rows) if len(rows) > 2 else "It has not been scored.",
+        file=file,
+        values=f"is {VALUES}",
+    )

@@ -1,0 +1,73 @@
+"""A model in one file: both generators as safetensors, and in the file's header all that is needed
+to use them."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safetensors
+from torch import nn
+
+from ganlib.config import ADDED, TrainConfig, plain_config
+from ganlib.errors import InputError, printable
+from ganlib.models.build import build_generator
+from ganlib.system.files import write_atomic
+
+HEADER = "ganlib"  # the entry of the file's header that holds what is known of the model, as JSON
+VALUES = "byte / 127.5 - 1"  # what the generators take and give, of a byte of an image
+
+
+class Packed(NamedTuple):
+    """A model of a file."""
+
+    g_ab: nn.Module
+    g_ba: nn.Module
+    image_size: tuple[int, int]  # of the training
+    told: dict  # name, config, domains, values; scores, data, pairs where they are known
+
+
+def pack(path, g_ab: nn.Module, g_ba: nn.Module, cfg: TrainConfig, told: dict) -> None:
+    """Write two generators of a config to a file, weights in float32, and in its header the config
+    and what else is told (name, domains, ...)."""
+    weights = {}
+    for way, net in (("ab", g_ab), ("ba", g_ba)):
+        for name, value in net.state_dict().items():
+            weights[f"{way}.{name}"] = value.float().contiguous().cpu()
+    known = {"ganlib": version("ganlib"), "config": plain_config(cfg), "values": VALUES} | told
+    header = {"format": "pt", HEADER: json.dumps(known)}
+    write_atomic(path, safetensors.save(weights, header))
+
+
+def unpack(path: Path, device: torch.device) -> Packed:
+    """The model of a file that `pack` has written. InputError for any other file."""
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            told = json.loads((file.metadata() or {})[HEADER])
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+        cfg = TrainConfig.from_recipe(**(ADDED | told["config"]))
+        nets = []
+        for way in ("ab", "ba"):
+            net = build_generator(cfg).to(device)
+            own = {}
+            for name, value in weights.items():
+                if name.startswith(f"{way}."):
+                    own[name.removeprefix(f"{way}.")] = value
+            net.load_state_dict(own)
+            nets.append(net.requires_grad_(False))
+        told |= {"name": str(told["name"]), "domains": tuple(map(str, told["domains"]))}
+    except OSError as error:
+        raise InputError(f"{printable(path)}: {error.strerror}; expected a model file") from None
+    except InputError as error:
+        raise InputError(
+            f"{printable(path)}: not a model that this ganlib knows: {error}"
+        ) from None
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        why = printable(" ".join(str(error).split()))[:100]
+        raise InputError(
+            f"{printable(path)}: not a model of ganlib ({type(error).__name__}: {why}); `ganlib "
+            "export RUN` writes one"
+        ) from None
+    return Packed(*nets, cfg.image_size, told)

@@ -1,0 +1,208 @@
+"""A model in one file: of a run, and of weights of the original authors' code."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from test_use import picture, pixels_of, run, whole  # noqa: F401
+from torch import nn
+
+import ganlib
+from ganlib.errors import InputError
+from ganlib.use import export as exporting
+from ganlib.use.export import export
+from ganlib.use.importer import import_model
+
+
+def test_file_translates_as_the_run_does_and_says_what_it_is(whole, tmp_path):  # noqa: F811
+    path, card = export(whole, tmp_path / "new" / "my.model")
+    assert path == tmp_path / "new/my.model.safetensors" and card.suffix == ".md"
+    for to in "AB":
+        of_run, of_file = [ganlib.load(source)(picture(21, 18), to) for source in (whole, path)]
+        assert (pixels_of(of_run) == pixels_of(of_file)).all()
+    assert ganlib.load(path)(picture(16, 16), "selfie").size == (16, 16)
+    with safe_open(path, "pt") as file:
+        told = json.loads(file.metadata()["ganlib"])
+    metrics = json.loads((whole / "metrics.json").read_text())
+    assert told["config"]["image_size"] == [16, 16] and told["domains"] == ["anime", "selfie"]
+    assert told["scores"] == metrics["scores"]["ema"] and told["values"] == "byte / 127.5 - 1"
+    said = card.read_text()
+    value = metrics["scores"]["ema"]["kid_probe_a"]["value"]
+    assert f"KID, probe of fake_a | {value:.2f}" in said
+    assert 'ganlib.load("my.model.safetensors")' in said and "{" not in said
+    export(whole, path)  # once more is no error
+
+
+def test_path_of_a_data_set_is_not_handed_on(run, tmp_path, monkeypatch):  # noqa: F811
+    loaded = exporting.load_run(run, "cpu")
+    loaded.metrics["data"]["name"] = "/home/somebody/their faces"
+    monkeypatch.setattr(exporting, "load_run", lambda *_: loaded)
+    path, card = export(run, tmp_path / "m")
+    assert b"somebody" not in path.read_bytes() and "somebody" not in card.read_text()
+    assert "their faces" in card.read_text()
+
+
+def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
+    for name in ("m.safetensors", "m.md"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(InputError, match=f"{name}"):
+            export(run, tmp_path / "m")
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    assert list(tmp_path.glob("*m*")) == []
+    path, _ = export(run, tmp_path / "m")
+    weights = load_file(path)
+    with safe_open(path, "pt") as file:
+        told = json.loads(file.metadata()["ganlib"])
+    save_file(weights, path, {"ganlib": json.dumps(told | {"name": "another"})})
+    with pytest.raises(InputError, match="m.safetensors: is there, and not this run"):
+        export(run, tmp_path / "m")
+
+
+@pytest.mark.parametrize("harm", ["cut", "text", "other", "no header", "weights", "arch", "config"])
+def test_file_that_is_no_model_is_told_in_one_line(run, tmp_path, harm):  # noqa: F811
+    path, _ = export(run, tmp_path / "m")
+    weights = load_file(path)
+    with safe_open(path, "pt") as file:
+        told = json.loads(file.metadata()["ganlib"])
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif harm == "text":
+        path.write_text("a text")
+    elif harm == "no header":
+        save_file(weights, path)
+    elif harm == "weights":
+        save_file(dict(list(weights.items())[1:]), path, {"ganlib": json.dumps(told)})
+    elif harm == "arch":
+        told["config"]["arch"] = "stylegan"
+        save_file(weights, path, {"ganlib": json.dumps(told)})
+    elif harm == "config":
+        save_file(weights, path, {"ganlib": json.dumps(told | {"config": 5})})
+    else:
+        save_file(weights, path, {"ganlib": "[1]"})
+    with pytest.raises(InputError, match="m.safetensors: not a model") as caught:
+        ganlib.load(path)
+    assert "\n" not in str(caught.value)
+
+
+class Block(nn.Module):
+    """The published residual block: y = x + conv_block(x)."""
+
+    def __init__(self, c, dropout, norm):
+        super().__init__()
+        half = [nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), norm(c)]
+        other = [nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), norm(c)]
+        between = [nn.ReLU(True), *([nn.Dropout(0.5)] if dropout else [])]
+        self.conv_block = nn.Sequential(*half, *between, *other)
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+class Original(nn.Module):
+    """The published generator as the paper's appendix tells it, with the names that its checkpoints
+    have: one `model` of all layers."""
+
+    def __init__(self, ngf=4, n_blocks=9, dropout=False, norm=nn.InstanceNorm2d):
+        super().__init__()
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, ngf, 7), norm(ngf), nn.ReLU(True)]
+        for c in (ngf, 2 * ngf):
+            layers += [nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), norm(2 * c), nn.ReLU(True)]
+        layers += [Block(4 * ngf, dropout, norm) for _ in range(n_blocks)]
+        for c in (4 * ngf, 2 * ngf):
+            up = nn.ConvTranspose2d(c, c // 2, 3, stride=2, padding=1, output_padding=1)
+            layers += [up, norm(c // 2), nn.ReLU(True)]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, 3, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def save(net, path, prefix="", **how):
+    torch.save({prefix + name: value for name, value in net.state_dict().items()}, path, **how)
+
+
+@pytest.fixture
+def others(tmp_path):
+    """others(...): a folder of the original code with both generators, and these."""
+
+    def write(prefix="", legacy=False, **kind):
+        torch.manual_seed(0)
+        nets = [Original(**kind).eval(), Original(**kind).eval()]
+        folder = tmp_path / "horse2zebra"
+        folder.mkdir()
+        for letter, net in zip("AB", nets):
+            for weight in net.parameters():
+                nn.init.normal_(weight, 0, 0.1)
+            path = folder / f"latest_net_G_{letter}.pth"
+            save(net, path, prefix, _use_new_zipfile_serialization=not legacy)
+        return folder, nets
+
+    return write
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"n_blocks": 6, "ngf": 6},
+        {"dropout": True, "legacy": True},
+        {"prefix": "module."},
+        {"norm": lambda c: nn.InstanceNorm2d(c, track_running_stats=True)},
+    ],
+)
+def test_weights_of_the_original_code_give_what_they_gave(others, tmp_path, kind):
+    """To the last bit. G_A is the way from A to B. (Old files have running statistics, which the
+    code that wrote them did not use: they were of training mode.)"""
+    folder, (net_a, net_b) = others(**kind)
+    if "norm" in kind:
+        net_a.train(), net_b.train()
+    model = ganlib.load(import_model(folder, tmp_path / "imported", image_size=32), "cpu")
+    assert model.image_size == (32, 32) and model.name == "horse2zebra"
+    x = torch.rand(2, 3, 32, 40) * 2 - 1
+    assert torch.equal(model.nets["b"](x), net_a(x)) and torch.equal(model.nets["a"](x), net_b(x))
+    assert model.nets["b"](x).std() > 0.01
+
+
+@pytest.mark.parametrize(
+    "harm, said",
+    [
+        ("missing", "latest_net_G_B.pth: no such file"),
+        ("text", "latest_net_G_B.pth: no weights that can be read"),
+        ("code", "latest_net_G_B.pth: no weights that can be read"),
+        ("batch norm", "weights of a batch norm"),
+        ("unet", "3 convolutions; expected a generator of residual blocks"),
+        ("other width", "G_A and G_B are not of one kind"),
+        ("shapes", "weights of other shapes"),
+        ("there", "is there; choose another name"),
+    ],
+)
+def test_files_of_another_kind_are_told_in_one_line(others, tmp_path, harm, said):
+    folder, (net, _) = others()
+    path = folder / "latest_net_G_B.pth"
+    if harm == "missing":
+        path.unlink()
+    elif harm == "text":
+        path.write_text("version https://git-lfs.github.com/spec/v1")
+    elif harm == "code":
+        torch.save(net, path)
+    elif harm == "batch norm":
+        save(Original(norm=nn.BatchNorm2d), path)
+    elif harm == "unet":
+        save(nn.Sequential(*[nn.Conv2d(3, 3, 3) for _ in range(3)]), path)
+    elif harm == "other width":
+        save(Original(ngf=5), path)
+    elif harm == "shapes":
+        net.model[-2] = nn.Conv2d(4, 1, 7)
+        for letter in "AB":
+            save(net, folder / f"latest_net_G_{letter}.pth")
+    else:
+        (tmp_path / "imported.safetensors").write_text("mine")
+    with pytest.raises(InputError, match=said) as caught:
+        import_model(folder, tmp_path / "imported")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "imported.safetensors").exists() == (harm == "there")
