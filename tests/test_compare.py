@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ganlib import InputError, loop
-from ganlib.compare.__main__ import main, render
+from ganlib.compare.__main__ import main
 from ganlib.compare.tables import (
     gather,
     improved_since,
@@ -17,6 +17,7 @@ from ganlib.compare.tables import (
     tell_improved,
     validation_kid,
 )
+from ganlib.compare.tell import render
 from ganlib.runs.finished import load_run, score_run
 
 pytestmark = pytest.mark.slow  # all of them train, or start a kernel or workers

@@ -11,7 +11,9 @@ from torch import nn
 
 import ganlib
 from ganlib.errors import InputError
+from ganlib.system.command import call
 from ganlib.use import export as exporting
+from ganlib.use import export_command, import_command
 from ganlib.use.export import export
 from ganlib.use.importer import import_model
 
@@ -206,3 +208,18 @@ def test_files_of_another_kind_are_told_in_one_line(others, tmp_path, harm, said
         import_model(folder, tmp_path / "imported")
     assert "\n" not in str(caught.value)
     assert (tmp_path / "imported.safetensors").exists() == (harm == "there")
+
+
+def test_commands_write_files_that_translate(whole, others, tmp_path, capsys):  # noqa: F811
+    assert export_command.main([str(whole), "--out", str(tmp_path / "mine")]) == 0
+    assert "mine.md says what it is" in capsys.readouterr().out
+    folder, _ = others()
+    arguments = [str(folder), "--out", str(tmp_path / "theirs"), "--image-size", "32"]
+    assert import_command.main(arguments) == 0
+    for name in ("mine", "theirs"):
+        assert ganlib.load(tmp_path / f"{name}.safetensors")(picture(20, 20)).size == (20, 20)
+    assert call(lambda: import_command.main(arguments)) == 2
+    (tmp_path / "theirs.safetensors").unlink()
+    assert call(lambda: import_command.main([*arguments, "--epoch", "5"])) == 2
+    assert "5_net_G_A.pth: no such file" in capsys.readouterr().err
+    assert call(lambda: export_command.main([str(folder)])) == 2

@@ -280,5 +280,5 @@ def test_export_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ganlib.faces.__main__.write_all", interrupt)
+    monkeypatch.setattr("ganlib.faces.export.write_all", interrupt)
     assert main([str(tmp_path / "set")]) == 130 and len(list(tmp_path.iterdir())) == 1

@@ -122,10 +122,8 @@ def test_command_lines_write_there(home, faces, monkeypatch):
     save(faces, home / "set")
     (home / "mine.yaml").write_text("notebooks: [01_data_analysis]")
     written = []
-    monkeypatch.setattr(
-        "ganlib.report.__main__.run", lambda entries, out, *rest: written.append(out)
-    )
-    monkeypatch.setattr("ganlib.bench.__main__.measure_step", lambda *given: {"seconds": 1})
+    monkeypatch.setattr("ganlib.report.runner.run", lambda entries, out, *rest: written.append(out))
+    monkeypatch.setattr("ganlib.bench.timing.measure_step", lambda *given: {"seconds": 1})
     monkeypatch.setattr("ganlib.bench.__main__.in_words", str)
     with contextlib.redirect_stdout(io.StringIO()):
         assert report_command.main(["~/mine.yaml", "--out=~/page"]) == 0

@@ -18,6 +18,7 @@ from ganlib import InputError
 from ganlib.compare.tables import gather
 from ganlib.data.domains import load_domains
 from ganlib.doctor import __main__ as doctor_command
+from ganlib.doctor import tell as doctor_tell
 from ganlib.doctor.examine import Diagnosis
 from ganlib.errors import one_line, printable
 from ganlib.report.page import colophon
@@ -69,9 +70,9 @@ def test_domain_of_any_name_is_read_and_shown(tmp_path, name):
     )
     data.counts()._repr_html_().encode()
     "".join(data.notes).encode()
-    assert json.loads(doctor_command.to_json(data, Diagnosis(None, [], {}), None))[
-        "domains"
-    ] == list(data.domains)
+    assert json.loads(doctor_tell.to_json(data, Diagnosis(None, [], {}), None))["domains"] == list(
+        data.domains
+    )
     with pytest.raises(InputError) as caught:
         load_domains(tmp_path / "set", 32, domain_a=os.fsdecode(name) + "?")
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1000

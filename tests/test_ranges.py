@@ -420,7 +420,7 @@ def test_doctor_takes_a_range(tmp_path, capsys, monkeypatch):
     make(tmp_path, whole(4095))
     seen = []
     monkeypatch.setattr(
-        "ganlib.doctor.__main__.examine",
+        "ganlib.doctor.examine.examine",
         lambda images: (
             seen.append(images.value_ranges)
             or Diagnosis(None, [], {"told_apart": 0, "a_to_b": 0, "a_to_a": 0, "b_to_b": 0})

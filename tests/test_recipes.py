@@ -91,7 +91,7 @@ import torch
 from ganlib import bench, config
 from ganlib.bench.timing import check
 from ganlib.compare.tables import gather
-from ganlib.compare.__main__ import render
+from ganlib.compare.tell import render
 from ganlib.config import Execution, TrainConfig
 from ganlib.data.domains import load_domains
 from ganlib.evaluate import probe

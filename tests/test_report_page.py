@@ -1,6 +1,7 @@
 """What becomes of a notebook's cells in the page of a report: what stands for an image, at which
 size it is shown, tables without values, chapters that fold."""
 
+import shutil
 from base64 import b64encode
 from io import BytesIO
 
@@ -8,6 +9,9 @@ import nbformat
 import pytest
 from PIL import Image
 
+from ganlib.errors import InputError
+from ganlib.report import pdf
+from ganlib.report.__main__ import main
 from ganlib.report.cells import LONGEST, describe_images, mark_empty
 from ganlib.report.page import render
 
@@ -96,3 +100,37 @@ def test_chapters_fold_and_the_front_does_not(tmp_path):
         assert f"{heading}</h1></summary>" in part and 'class="chapter" open' in part
         assert part.count("<h1") == 1 and part.count("<details") == part.count("</details>")
     assert '<label for="menu">' in page and page.count("prefers-color-scheme: dark") == 2
+
+
+@pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium on this machine")
+def test_page_is_printed_by_chromium(tmp_path):
+    page = tmp_path / "a page.html"
+    page.write_text("<p>text</p><p style='break-before: page'>more</p>")
+    made = pdf.write_pdf(page).read_bytes()
+    assert made.startswith(b"%PDF") and made.count(b"/Type /Page\n") == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a page.html", "a page.pdf"]
+
+
+def test_pdf_without_a_browser_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    assert main(["quick", "--pdf", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "--pdf: no Chromium found" in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "out").exists() and said.out == ""
+
+
+def test_browser_that_makes_nothing_is_told(tmp_path, monkeypatch):
+    fake = tmp_path / "chromium"
+    fake.write_text("#!/bin/sh\necho it broke >&2\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(pdf, "find_browser", lambda: str(fake))
+    (tmp_path / "page.html").write_text("text")
+    with pytest.raises(InputError, match="made no PDF .it broke."):
+        pdf.write_pdf(tmp_path / "page.html")
+    assert not (tmp_path / "page.pdf").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["quick", "--list"]])
+def test_report_asks_for_settings_or_for_the_list(arguments, capsys):
+    assert main(arguments) == 2
+    assert "expected SETTINGS, such as quick, or --list" in capsys.readouterr().err

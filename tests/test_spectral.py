@@ -24,7 +24,9 @@ def norms(nets):
 def build_sgd(nets):
     opts = []
     for pair in (nets[:2], nets[2:]):
-        opts.append(torch.optim.SGD([p for net in pair for p in net.parameters()], 1e-3, fused=True))
+        opts.append(
+            torch.optim.SGD([p for net in pair for p in net.parameters()], 1e-3, fused=True)
+        )
     opts[0].found_inf = opts[1].found_inf = torch.zeros(())
     return opts
 

@@ -7,18 +7,15 @@
 Notebook 05 shows what this machine's files in reports/speed/ say.
 """
 
-import argparse
 import json
 import sys
+from types import SimpleNamespace
 
-import torch
+import click
 
-from ganlib.bench.timing import grow, learn, measure_step
-from ganlib.config import ARCHS, RECIPES, TrainConfig
-from ganlib.data.domains import load_domains
-from ganlib.device import default_device
+from ganlib.config import ARCHS, CHOICES, RECIPES, TrainConfig
 from ganlib.errors import InputError
-from ganlib.system.command import call
+from ganlib.system.command import FILE, call, run
 from ganlib.system.files import expand, write_atomic
 
 
@@ -68,44 +65,48 @@ def in_words(result):
     return "\n".join(lines)
 
 
-def main(arguments=None):
-    """python -m ganlib.bench: measure one size, say it in words, and write JSON; returns the
-    exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganlib.bench",
-        description="Time the training step against the plain one, in turns.",
-    )
-    parser.add_argument("--arch", choices=ARCHS, default="cyclegan")
-    parser.add_argument("--recipe", choices=tuple(RECIPES), default="cyclegan")
-    for name, value in [
-        ("image-size", 64),
-        ("ngf", 16),
-        ("ndf", 32),
-        ("batch-size", 4),
-        ("steps", 10),
-        ("accumulate", 1),
-    ]:
-        parser.add_argument(f"--{name}", type=int, default=value, help=f"default {value}")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
-    parser.add_argument("--device", help="cpu, cuda or cuda:N; default the GPU if there is one")
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="time the step with torch.compile as well, and how long that takes",
-    )
-    parser.add_argument(
-        "--growth",
-        action="store_true",
-        help="also speed and memory against batch, image size and width",
-    )
-    parser.add_argument(
-        "--curves",
-        type=int,
-        metavar="STEPS",
-        help="also train with both steps on built-in faces, and compare the losses",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
-    options = parser.parse_args(arguments)
+@click.command(context_settings={"show_default": True})
+@click.option("--arch", type=click.Choice(ARCHS), default="cyclegan", help="Architecture.")
+@click.option(
+    "--recipe", type=click.Choice(tuple(RECIPES)), default="cyclegan", help="Training choices."
+)
+@click.option("--image-size", default=64, help="Pixels a side.")
+@click.option("--ngf", default=16, help="Channels of the generators' first layer.")
+@click.option("--ndf", default=32, help="Channels of the discriminators' first layer.")
+@click.option("--batch-size", default=4, help="Image pairs a step.")
+@click.option("--steps", default=10, help="Steps that are timed.")
+@click.option("--accumulate", default=1, help="Pieces of a batch, one after another.")
+@click.option(
+    "--precision",
+    type=click.Choice(CHOICES["precision"]),
+    default="auto",
+    help="Of the networks' numbers; auto: bfloat16 where the hardware has it.",
+)
+@click.option("--device", help="cpu, cuda or cuda:N; else the GPU if there is one.")
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Time the step with torch.compile as well, and how long that takes.",
+)
+@click.option(
+    "--growth", is_flag=True, help="Also speed and memory against batch, image size and width."
+)
+@click.option(
+    "--curves",
+    type=int,
+    metavar="STEPS",
+    help="Also train with both steps on built-in faces, and compare the losses.",
+)
+@click.option("--json", help="Write the figures there as well.", type=FILE)
+def command(**given):
+    """Time the training step against the plain one, in turns."""
+    import torch  # these take long to import
+
+    from ganlib.bench.timing import grow, learn, measure_step
+    from ganlib.data.domains import load_domains
+    from ganlib.device import default_device
+
+    options = SimpleNamespace(**given)
     try:
         path = options.json and expand(options.json, "--json")
         if options.steps < 1:
@@ -173,6 +174,12 @@ def main(arguments=None):
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def main(arguments=None):
+    """python -m ganlib.bench: measure one size, say it in words, and write JSON; returns the
+    exit status."""
+    return run(command, "python -m ganlib.bench", arguments)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
-import pandas as pd
 
 from ganlib.errors import InputError
 from ganlib.faces.anime import draw_anime
@@ -86,6 +85,8 @@ def draw_faces(domain, n, size=64, seed=0, split="train", tick=None):
     records. Image i depends only on (seed, split, domain, i); tick(k), if given, is called when
     k more are drawn. Raises InputError (a ValueError) for a domain not in DOMAINS, a split not
     in SPLITS, n < 1, a size under 16 or a negative seed."""
+    import pandas as pd  # takes long, and is not needed for the command's --help
+
     check(domain, split, n, size, seed)
     images = np.empty((n, size, size, 3), np.uint8)
     records = []

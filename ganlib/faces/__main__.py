@@ -1,135 +1,41 @@
 """Write the built-in faces to a folder: python -m ganlib.faces FOLDER (see --help)."""
 
-import argparse
-import os
-import shutil
-import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from types import SimpleNamespace
 
-import pandas as pd
-from PIL import Image
-from tqdm import tqdm
+import click
 
 from ganlib.errors import InputError
-from ganlib.faces import CHUNK, DOMAINS, SPLITS, draw_numbered
-from ganlib.system.command import call
-from ganlib.system.files import expand
+from ganlib.system.command import FOLDER, call, run
 
 
-def parse(arguments):
-    """The command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganlib.faces",
-        description="Write the built-in faces to a folder: "
-        "SPLIT/DOMAIN/NNNNN.png, counterparts/SPLIT/DOMAIN/NNNNN.png (the face of that name "
-        "in the other domain; val and test only) and attributes.csv.",
-    )
-    parser.add_argument("folder", type=Path, help="a new or empty folder")
-    for name, default, text in (
-        ("size", 64, "pixels a side"),
-        ("train-a", 3400, "anime faces in train"),
-        ("train-b", 3800, "selfies in train"),
-        ("seed", 0, "another seed, other faces"),
-        ("eval", 300, "faces of each domain in val and in test"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=int, default=default, help=f"{text} (default {default})"
-        )
-    return parser.parse_args(arguments)
+@click.command(context_settings={"show_default": True})
+@click.argument("folder", type=FOLDER)
+@click.option("--size", default=64, help="Pixels a side.")
+@click.option("--train-a", default=3400, help="Anime faces in train.")
+@click.option("--train-b", default=3800, help="Selfies in train.")
+@click.option("--seed", default=0, help="Another seed, other faces.")
+@click.option("--eval", default=300, help="Faces of each domain in val and in test.")
+def command(**options):
+    """Write the built-in faces to FOLDER, a new or empty one.
 
-
-def write_chunk(folder, domain, split, numbers, size, seed):
-    """Draw and write some faces, in val and test with their counterparts; returns rows of
-    attributes.csv."""
-    other = DOMAINS[1 - DOMAINS.index(domain)]
-    rows = []
-    for i in numbers:
-        name = f"{i:05d}.png"
-        image, face = draw_numbered(domain, i, size, seed, split)
-        Image.fromarray(image).save(folder / split / domain / name)
-        rows.append({"split": split, "domain": domain, "file": name} | face)
-        if split != "train":
-            image, _ = draw_numbered(domain, i, size, seed, split, counterpart=True)
-            Image.fromarray(image).save(folder / "counterparts" / split / other / name)
-    return rows
-
-
-def write_all(folder, args):
-    """Fill a folder, on all cores; returns attributes.csv's rows."""
-    chunks = []
-    for split in SPLITS:
-        for domain, n in zip(
-            DOMAINS, (args.train_a, args.train_b) if split == "train" else (args.eval, args.eval)
-        ):
-            (folder / split / domain).mkdir(parents=True)
-            if split != "train":
-                (folder / "counterparts" / split / domain).mkdir(parents=True)
-            chunks += [(domain, split, range(i, min(i + CHUNK, n))) for i in range(0, n, CHUNK)]
-    rows = []
-    with (
-        ProcessPoolExecutor(
-            initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-        ) as pool,
-        tqdm(
-            total=sum(len(numbers) for *_, numbers in chunks),
-            unit="face",
-            disable=not sys.stderr.isatty(),
-        ) as bar,
-    ):
-        try:
-            for part in [
-                pool.submit(write_chunk, folder, *chunk, args.size, args.seed) for chunk in chunks
-            ]:
-                rows += part.result()
-                bar.update(len(part.result()))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    pd.DataFrame(rows).to_csv(folder / "attributes.csv", index=False)
-    return rows
-
-
-def export(args):
-    """Write the data set beside its place, and move it there once it is whole."""
-    for name, least in (("size", 16), ("train_a", 1), ("train_b", 1), ("eval", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            raise InputError(
-                f"--{name.replace('_', '-')}: got {getattr(args, name)}, expected at least {least}"
-            )
-    folder = expand(args.folder, "folder").resolve()
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{args.folder}: exists and is not an empty folder; name a new one")
-    if folder == Path.cwd():
-        raise InputError(f"{args.folder}: this is the folder that you are in; name a new one")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    SPLIT/DOMAIN/NNNNN.png, counterparts/SPLIT/DOMAIN/NNNNN.png (the face of that name in the other
+    domain; val and test only) and attributes.csv."""
     try:
-        part.mkdir(parents=True)
-        rows = write_all(part, args)
-        os.replace(part, folder)
-    except OSError as error:
-        raise InputError(
-            f"{args.folder}: cannot be written ({error.strerror or error}); name another folder"
-        ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    print(
-        f"{len(rows)} faces of {args.size}x{args.size} pixels, {4 * args.eval} of them with their "
-        f"counterparts, and attributes.csv written to {args.folder}"
-    )
+        from ganlib.faces.export import export  # takes long to import
 
-
-def main(arguments=None):
-    """Exit status: 0 written, 2 for what cannot be used, 130 after Ctrl-C."""
-    try:
-        export(parse(arguments))
+        export(SimpleNamespace(**options))
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def main(arguments=None):
+    """Exit status: 0 written, 2 for what cannot be used, 130 after Ctrl-C."""
+    return run(command, "python -m ganlib.faces", arguments)
 
 
 if __name__ == "__main__":

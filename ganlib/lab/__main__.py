@@ -12,8 +12,10 @@ import os
 import sys
 from pathlib import Path
 
+import click
+
 from ganlib.errors import InputError
-from ganlib.system.command import call
+from ganlib.system.command import call, run
 from ganlib.system.files import HOME, NOTEBOOKS, write_atomic
 from ganlib.system.surroundings import prefer_own_kernel
 
@@ -26,10 +28,12 @@ QUIET = (
 )
 
 
-def main(arguments=None):
-    """Make the copies that are missing, and become JupyterLab, which asks for its token and
-    listens on this machine alone. Returns 2 where they cannot be written."""
-    given = sys.argv[1:] if arguments is None else arguments
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("given", metavar="[ARGUMENT]...", nargs=-1, type=click.UNPROCESSED)
+def command(given):
+    """Open copies of the notebooks in JupyterLab, on this machine alone.
+
+    ARGUMENT is any argument of JupyterLab, such as --port 8899; --help-all lists them."""
     try:
         print("\n".join(copy_notebooks(COPIES)), flush=True)
     except InputError as error:
@@ -45,6 +49,12 @@ def main(arguments=None):
         sys.executable,
         [sys.executable, "-m", "jupyterlab", *QUIET, *defaults(given), *given, str(COPIES)],
     )
+
+
+def main(arguments=None):
+    """Make the copies that are missing, and become JupyterLab, which asks for its token and
+    listens on this machine alone. Returns 2 where they cannot be written."""
+    return run(command, "python -m ganlib.lab", arguments)
 
 
 def defaults(given):

@@ -4,66 +4,85 @@
     python -m ganlib.report full                     the study's sizes; made for a GPU
     python -m ganlib.report my.yaml -p steps 500     your own settings, one parameter changed
     python -m ganlib.report quick --resume           only what is missing, changed or failed
+    python -m ganlib.report --list                   all reports and runs, and reports/index.html
 
 Beside the page lie the executed notebooks and steps.json: what each was made from, by which
 --resume knows."""
 
-import argparse
 import os
 import signal
 import sys
-from pathlib import Path
+
+import click
 
 from ganlib.errors import InputError, printable
-from ganlib.report.runner import run, stoppable
-from ganlib.report.settings import ask, find_settings, name_folder, plan
-from ganlib.system.command import call
-from ganlib.system.files import ROOT, expand
+from ganlib.system.command import FILE, FOLDER, call, run
+from ganlib.system.files import ROOT, SETTINGS, expand
 
 
-def main(arguments=None):
-    """The command line; returns the exit status: 0, 1 where a notebook failed, 2 for input that
-    cannot be used and for a disk that is full, 130 after Ctrl-C, 143 after SIGTERM."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganlib.report", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("settings", help="a name in reports/ (quick, full) or a YAML file")
-    parser.add_argument(
-        "-p",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        dest="overrides",
-        help="set a parameter in every notebook that has it; may be given again",
-    )
-    parser.add_argument(
-        "--out", type=Path, help="folder of the report; default reports/NAME, with the -p's added"
-    )
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        help="run only the notebooks that are missing, failed or changed since",
-    )
-    options = parser.parse_args(arguments)
+def complete_settings(context, parameter, incomplete):
+    """For the shell's completion: the names in reports/, else a file."""
+    names = sorted(path.stem for path in SETTINGS.glob("*.yaml"))
+    found = [name for name in names if name.startswith(incomplete)]
+    return found or FILE.shell_complete(context, parameter, incomplete)
+
+
+@click.command()
+@click.argument("settings", required=False, shell_complete=complete_settings)
+@click.option(
+    "-p",
+    "overrides",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter in every notebook that has it; may be given again.",
+)
+@click.option(
+    "--out", help="Folder of the report; else reports/NAME, with the -p's added.", type=FOLDER
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Run only the notebooks that are missing, failed or changed since.",
+)
+@click.option("--pdf", is_flag=True, help="Also print the page to report.pdf, by Chromium.")
+@click.option(
+    "--list",
+    "lists",
+    is_flag=True,
+    help="List all reports and runs instead, and write reports/index.html.",
+)
+def command(settings, overrides, out, resume, pdf, lists):
+    """Run the notebooks in order with the parameters of a YAML file and render them as one page.
+
+    SETTINGS is a name in reports/ (quick, full) or a YAML file."""
+    if lists == bool(settings):
+        click.get_current_context().fail("expected SETTINGS, such as quick, or --list")
+    if lists:
+        return list_all()
     try:
-        path = find_settings(options.settings)
-        overrides = dict(options.overrides)
+        # All that takes long to import
+        from ganlib.report import runner
+        from ganlib.report.pdf import find_browser, write_pdf
+        from ganlib.report.settings import ask, find_settings, name_folder, plan
+
+        if pdf:
+            find_browser()  # now, and not after the trainings
+        path = find_settings(settings)
+        overrides = dict(overrides)
         entries = plan(path, overrides)
         asked = ask(path, overrides)
-        out = (
-            expand(options.out, "--out")
-            if options.out
-            else ROOT / "reports" / name_folder(path, overrides)
-        )
+        out = expand(out, "--out") if out else ROOT / "reports" / name_folder(path, overrides)
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{out}: {error.strerror}; expected a folder that can be written"
             ) from None
-        with stoppable():
-            failed = run(entries, out.resolve(), path.stem, options.resume, asked)
+        with runner.stoppable():
+            failed = runner.run(entries, out.resolve(), path.stem, resume, asked)
+            if pdf:
+                print(f"pdf: {printable(write_pdf(out / 'report.html'))}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,6 +98,21 @@ def main(arguments=None):
         print(f"interrupted: {told}", file=sys.stderr)
         return 128 + number
     return 1 if failed else 0
+
+
+def list_all():
+    """Print what reports and runs there are, and write the index of them; returns the status."""
+    from ganlib.report.index import write_index  # takes long to import
+
+    path, reports, runs = write_index()
+    print(f"{reports}\n\n{runs}\n\nindex: {printable(path)}")
+    return 0
+
+
+def main(arguments=None):
+    """The command line; returns the exit status: 0, 1 where a notebook failed, 2 for input that
+    cannot be used and for a disk that is full, 130 after Ctrl-C, 143 after SIGTERM."""
+    return run(command, "python -m ganlib.report", arguments)
 
 
 def leave(status):

@@ -16,10 +16,17 @@ from ganlib.config import plain_config
 from ganlib.errors import InputError
 from ganlib.models.build import Nets, load_weights, pack_weights
 from ganlib.parallel.ranks import rank
-from ganlib.runs.folder import LOG, find_checkpoints, is_finished, show_difference
+from ganlib.runs.folder import (
+    CHECKPOINT_VERSION,
+    LOG,
+    MAGIC,
+    Damaged,
+    check_head,
+    find_checkpoints,
+    is_finished,
+    show_difference,
+)
 from ganlib.system.files import write_atomic
-
-MAGIC, CHECKPOINT_VERSION = "ganlib checkpoint", 1
 
 
 class State(NamedTuple):
@@ -31,10 +38,6 @@ class State(NamedTuple):
     schedules: list
     pools: tuple
     best: object  # runs.best.Best
-
-
-class Damaged(Exception):
-    """What is wrong with a checkpoint, in words."""
 
 
 def save_checkpoint(folder, step, cfg, fingerprint, state, tally, log):
@@ -138,14 +141,8 @@ def read_state(path, device="cpu"):
             content = file.read()
     except OSError as error:
         raise Damaged(f"cannot be read ({error.strerror})") from None
-    words = head.decode("ascii", "replace").split()
-    if len(words) != 5 or " ".join(words[:2]) != MAGIC:
-        raise Damaged("not a checkpoint of ganlib" if head else "empty")
-    if words[2] != str(CHECKPOINT_VERSION):
-        raise Damaged(f"of version {words[2]}, and this ganlib reads version {CHECKPOINT_VERSION}")
-    if str(len(content)) != words[4]:
-        raise Damaged(f"cut off: {len(content):,} bytes of {words[4]}")
-    if hashlib.sha256(content).hexdigest() != words[3]:
+    digest = check_head(head, len(content))
+    if hashlib.sha256(content).hexdigest() != digest:
         raise Damaged("damaged: its checksum is another one")
     try:
         return dict(torch.load(io.BytesIO(content), map_location=device, weights_only=True))

@@ -16,11 +16,19 @@ failed-step-STEP.pt where a loss was not finite.
 import json
 from pathlib import Path
 
-from safetensors import torch as safetensors
-
 from ganlib.config import ADDED, TrainConfig, plain_config
 from ganlib.errors import InputError, printable, shown
 from ganlib.system.files import expand, write_atomic
+
+LOG = "metrics.jsonl.part"  # the log of a run that is not finished
+STRIP_PART = "strip.png.part"  # and its faces (show.strip)
+# All that a run goes on from
+TO_GO_ON = ("checkpoint-*.pt", "failed-step-*.pt", LOG, STRIP_PART)
+MAGIC, CHECKPOINT_VERSION = "ganlib checkpoint", 1  # of the first line of a checkpoint
+
+
+class Damaged(Exception):
+    """What is wrong with a file of a run, in words."""
 
 
 def claim_run_folder(folder, cfg, fingerprint):
@@ -96,10 +104,7 @@ def is_begun_anew(folder):
 def clear(folder, checkpoints):
     """Take away what writers that were killed have left and, if asked, all that a run goes on
     from."""
-    for pattern in (
-        ".*.part",
-        *(("checkpoint-*.pt", "failed-step-*.pt", LOG, STRIP_PART) if checkpoints else ()),
-    ):
+    for pattern in (".*.part", *(TO_GO_ON if checkpoints else ())):
         for path in folder.glob(pattern):
             # The writer of a .NAME.PID.part
             if not Path("/proc", path.name.split(".")[-2]).exists():
@@ -117,6 +122,8 @@ FILES = ("weights.safetensors", "best.safetensors")
 def save_weights(path, weights):
     """Write the dict of models.build.pack_weights to a safetensors file, which holds tensors
     alone and runs nothing when it is read."""
+    from safetensors import torch as safetensors  # imports torch
+
     flat = {
         f"{net}.{key}": value.detach().cpu().contiguous()
         for net, state in weights.items()
@@ -127,6 +134,8 @@ def save_weights(path, weights):
 
 def read_weights(path, device):
     """The dict of models.build.pack_weights in a file of save_weights."""
+    from safetensors import torch as safetensors
+
     weights = {}
     for name, value in safetensors.load_file(path, device=str(device)).items():
         net, key = name.split(".", 1)
@@ -146,10 +155,19 @@ def is_finished(folder):
     return not find_missing(folder)
 
 
-LOG = "metrics.jsonl.part"  # the log of a run that is not finished
-STRIP_PART = "strip.png.part"  # and its faces (show.strip)
-
-
 def find_checkpoints(folder):
     """The checkpoints of a run folder, whole or not, the newest first."""
     return sorted(Path(folder).glob("checkpoint-*.pt"), reverse=True)
+
+
+def check_head(head, length):
+    """The checksum in the first line of a checkpoint, bytes, which so many bytes follow; Damaged
+    says what is wrong."""
+    words = head.decode("ascii", "replace").split()
+    if len(words) != 5 or " ".join(words[:2]) != MAGIC:
+        raise Damaged("not a checkpoint of ganlib" if head else "empty")
+    if words[2] != str(CHECKPOINT_VERSION):
+        raise Damaged(f"of version {words[2]}, and this ganlib reads version {CHECKPOINT_VERSION}")
+    if str(length) != words[4]:
+        raise Damaged(f"cut off: {length:,} bytes of {words[4]}")
+    return words[3]

@@ -8,21 +8,16 @@ metrics.json, metrics.jsonl, strip.png and, where the seed is 0, means.safetenso
 takes a run that lies there and does not train it (parallel.many_runs).
 """
 
-import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
 
-import torch
-from safetensors import torch as safetensors
+import click
 
 from ganlib.errors import InputError, printable
-from ganlib.evaluate.scores import PROTOCOL_VERSION
-from ganlib.models.build import Nets, build_generator
 from ganlib.runs.folder import find_missing, load_config, read_json
-from ganlib.runs.log import find_stride
-from ganlib.system.command import call
+from ganlib.system.command import FOLDER, call, run
 from ganlib.system.files import SETTINGS, expand, write_atomic
 
 KEPT = SETTINGS / "study" / "runs"
@@ -33,6 +28,8 @@ LINES = 400  # of steps in a thinned log, about
 def find_kept(cfg, fingerprint):
     """The folder of the kept run of a config and data set, or None; also, with a word, where it was
     scored by another version of the scores: it cannot be scored anew."""
+    from ganlib.evaluate.scores import PROTOCOL_VERSION  # imports torch, as others below
+
     folder = KEPT / cfg.name(fingerprint)
     if not is_kept(folder):
         return None
@@ -93,6 +90,8 @@ def keep(folder, into=KEPT):
 
 def thin(path, idt_every):
     """The lines of a log that are kept: every validation, and every so many-th of the others."""
+    from ganlib.runs.log import find_stride
+
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     is_step = [json.loads(line)["split"] == "train" for line in lines]
     stride = find_stride(sum(is_step), LINES, idt_every)
@@ -107,6 +106,8 @@ def thin(path, idt_every):
 
 def pack_means(folder):
     """The bytes of means.safetensors: both generators' running means, of a whole run."""
+    from safetensors import torch as safetensors
+
     means = {}
     for name, value in safetensors.load_file(folder / "weights.safetensors").items():
         if name.startswith("ema_") and not name.endswith("n_averaged"):
@@ -117,6 +118,10 @@ def pack_means(folder):
 def load_means(folder, cfg, device):
     """The Nets of a kept run, without discriminators, or None where its weights are not kept.
     InputError for weights that are not of its config."""
+    from safetensors import torch as safetensors
+
+    from ganlib.models.build import Nets, build_generator
+
     path = folder / MEANS
     if not path.exists():
         return None
@@ -142,19 +147,21 @@ def load_means(folder, cfg, device):
     return Nets(*nets, None, None)
 
 
-def main(arguments=None):
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ganlib.runs.kept",
-        description="Keep finished runs in the repository, small: scores, log, and the generators "
-        "of seed 0.",
-    )
-    parser.add_argument("runs", nargs="+", help="folders of finished runs")
-    parser.add_argument("--into", default=KEPT, help="folder to keep them in; reports/study/runs")
-    options = parser.parse_args(arguments)
+@click.command()
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.option(
+    "--into", default=KEPT, help="Folder to keep them in; else reports/study/runs.", type=FOLDER
+)
+def command(folders, into):
+    """Keep finished runs in the repository, small: scores, log, and the generators of seed 0.
+
+    RUN is the folder of a finished run."""
+    import torch
+
+    torch.set_num_threads(1)
     try:
-        for folder in options.runs:
-            kept = keep(folder, options.into)
+        for folder in folders:
+            kept = keep(folder, into)
             size = sum(path.stat().st_size for path in kept.iterdir())
             print(f"{kept}: {size / 1e6:.1f} MB")
     except InputError as error:
@@ -163,6 +170,10 @@ def main(arguments=None):
     return 0
 
 
+def main(arguments=None):
+    """The command line; returns the exit status."""
+    return run(command, "python -m ganlib.runs.kept", arguments)
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     sys.exit(call(main))

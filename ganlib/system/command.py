@@ -5,7 +5,10 @@ import select
 import signal
 import sys
 
-from ganlib.errors import InputError
+import click
+from click.shell_completion import CompletionItem
+
+from ganlib.errors import InputError, one_line
 from ganlib.system.files import NO_SPACE, check_home
 
 
@@ -23,7 +26,7 @@ def call(main):
         try:
             check_home()
             status = main()
-        except SystemExit as end:  # of argparse, or of a signal
+        except SystemExit as end:  # of a signal, for instance
             status = end.code
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -47,6 +50,36 @@ def call(main):
         if is_unread(sys.stderr):
             os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
         return status
+
+
+def run(command, prog, arguments=None):
+    """Parse arguments (None: those of this process) by a click command and call it; returns what
+    it returns, its exit status. Arguments that it does not take are told in one line: 2."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with command.make_context(prog, given) as context:
+            return command.invoke(context)
+    except click.exceptions.Exit as end:  # of --help
+        return end.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        asked = context.command_path if context else prog
+        told = one_line(" ".join(error.format_message().split())).rstrip(".")
+        print(f"error: {told}; see `{asked} --help`", file=sys.stderr)
+        return 2
+
+
+class Place(click.ParamType):
+    """A path on a command line, a text; the shell completes it."""
+
+    def __init__(self, name, kind):
+        self.name, self.kind = name, kind
+
+    def shell_complete(self, ctx, param, incomplete):
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+FILE, FOLDER = Place("file", "file"), Place("folder", "dir")
 
 
 def is_unread(stream):

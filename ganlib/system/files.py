@@ -161,3 +161,15 @@ def locked(path, what):
             path.unlink()
         with suppress(OSError):
             file.close()
+
+
+def find_holder(path):
+    """Who holds the lock file `path`, in words, or None. On a file system without locks nobody
+    does."""
+    with suppress(OSError):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return printable(file.read().strip()[:200]) or "another process"
+    return None

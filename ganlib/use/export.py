@@ -24,8 +24,8 @@ without pairs: nobody has shown it which image of B belongs to one of A.
 
 ## Scores
 
-Of {tested}, which no training has seen; in brackets an interval of 95 % over images.
-[What they mean]({docs}).
+Of {tested}, which no training has seen; in brackets an
+interval of 95 % over images. What they mean is in docs/scores.md of ganlib.
 
 {scores}
 
@@ -47,7 +47,6 @@ Without ganlib: the file is safetensors; `ab.*` and `ba.*` are the weights of bo
 the entry `ganlib` of its header is JSON with config, domains and scores. An image is given as
 float32 (N, 3, H, W), each value {values}.
 """
-DOCS = "docs/scores.md of ganlib"
 
 
 def export(folder, out=""):
@@ -112,7 +111,6 @@ def write_card(run, told, file):
         n_a=n_a,
         n_b=n_b,
         tested=f"{tested_a:,} test images of A and {tested_b:,} of B",
-        docs=DOCS,
         scores="\n".join(rows) if len(rows) > 2 else "It has not been scored.",
         file=file,
         values=f"is {VALUES}",
