@@ -79,7 +79,8 @@ def test_image_of_more_dots_an_inch_is_shown_at_the_size_of_others(mime, dpi, wi
 
 
 def test_table_without_a_value_is_left_out_and_missing_values_are_dashes():
-    cell = code(table("NaN", "NaN", ""), table("1.5", "NaN"), printed("NaN"), table())
+    bar = nbformat.v4.new_output("display_data")
+    cell = code(table("NaN", "NaN", ""), bar, table("1.5", "NaN"), printed("NaN"), table())
     mark_empty([cell, text("text")])
     assert [out.output_type for out in cell.outputs] == ["display_data", "stream", "display_data"]
     shown = cell.outputs[0].data["text/html"]

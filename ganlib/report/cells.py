@@ -50,12 +50,14 @@ def find_width(data):
 
 
 def mark_empty(cells):
-    """Take tables in which no cell has a value from the outputs; in others a value that is missing
-    is a dash."""
+    """Take tables in which no cell has a value from the outputs, and what is left of progress bars;
+    in other tables a value that is missing is a dash."""
     for cell in cells:
         kept = []
         for out in cell.get("outputs", []):
             data = out.get("data", {})
+            if out.output_type == "display_data" and not data:
+                continue
             values = re.findall(r"<td>(.*?)</td>", data.get("text/html", ""), re.DOTALL)
             if not values or set(values) - {"NaN", ""}:
                 kept.append(out)

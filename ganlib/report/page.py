@@ -194,7 +194,8 @@ def tell_data(runs):
         of = run["data"]
         data[of["fingerprint"]] = (
             f"{of['name']}: A {of['domains'][0]}, B {of['domains'][1]}; train, val, test of A "
-            f"{of['counts'][0]}, of B {of['counts'][1]}; sha256 {of['fingerprint'][:12]}"
+            f"{', '.join(map(str, of['counts'][0]))}, of B {', '.join(map(str, of['counts'][1]))}; "
+            f"sha256 {of['fingerprint'][:12]}"
         )
     return "<br>".join([html.escape(one_line(text)) for text in data.values()])
 
@@ -208,8 +209,9 @@ def tell_trainings(entries):
     seconds = sorted(run["wall_seconds"] for run in runs)
     devices = sorted({run["device"] for run in runs})
     many = f"{len(runs)} trainings" if len(runs) > 1 else "One training"
+    each = ", each" if len(runs) > 1 else ""
     return (
-        f'<p class="facts">{many} of {span(pairs)} pairs, each in {span(seconds)} seconds, on '
+        f'<p class="facts">{many} of {span(pairs)} pairs{each} in {span(seconds)} seconds, on '
         f"{html.escape(one_line('; '.join(devices)))}. Data: {tell_data(runs)}. "
         '<a href="#colophon">More of it</a></p>'
     )

@@ -10,7 +10,7 @@ from ganlib.data.domains import check_images
 from ganlib.errors import InputError
 from ganlib.evaluate.translate import to_bytes
 
-SIDE = 112  # pixels of the page for a picture
+SIDE = 84  # pixels of the page for a picture
 STYLE = """<style>
 .swaps { display: flex; flex-wrap: wrap; gap: 6px; margin: .4rem 0; }
 .swap { position: relative; width: SIDEpx; cursor: pointer; }
