@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 
+from ganlib.__main__ import COMMANDS
 from ganlib.system.files import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -35,6 +36,8 @@ def test_every_command_that_is_named_is_one(page):
     makefile = (ROOT / "Makefile").read_text()
     known = set(re.findall(r"(?m)^([a-z-]+):", makefile))
     assert targets <= known
+    calls = "\n".join(re.findall(r"```.*?```|`[^`\n]*`", text, re.DOTALL)).replace("`", "")
+    assert set(re.findall(r"(?m)^ganlib ([a-z]+)", calls)) <= set(COMMANDS)
     for name in set(re.findall(r"python -m ganlib\.([a-z_.]*[a-z])", text)):
         name = name.replace(".", "/")
         places = (f"ganlib/{name}.py", f"ganlib/{name}/__main__.py")
