@@ -73,7 +73,7 @@ def train_step(
         losses = guard(opts, mean_of(told))
         opt_g.step()  # only now: a step is taken as a whole or not at all
         opt_d.step()
-        renew(nets[2:])
+        renew(nets[2:], unless=opts[0].found_inf)
     return losses
 
 

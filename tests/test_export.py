@@ -37,13 +37,15 @@ def test_file_translates_as_the_run_does_and_says_what_it_is(whole, tmp_path):  
     export(whole, path)  # once more is no error
 
 
-def test_path_of_a_data_set_is_not_handed_on(run, tmp_path, monkeypatch):  # noqa: F811
+@pytest.mark.parametrize("name", ["/home/somebody/their faces", "hf:/home/somebody/their faces"])
+def test_path_of_a_data_set_is_not_handed_on(run, tmp_path, monkeypatch, name):  # noqa: F811
     loaded = exporting.load_run(run, "cpu")
-    loaded.metrics["data"]["name"] = "/home/somebody/their faces"
+    loaded.metrics["data"]["name"] = name
     monkeypatch.setattr(exporting, "load_run", lambda *_: loaded)
     path, card = export(run, tmp_path / "m")
     assert b"somebody" not in path.read_bytes() and "somebody" not in card.read_text()
     assert "their faces" in card.read_text()
+    assert exporting.shorten_path("hf:huggan/anime-faces") == "hf:huggan/anime-faces"
 
 
 def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
@@ -58,12 +60,30 @@ def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
     weights = load_file(path)
     with safe_open(path, "pt") as file:
         told = json.loads(file.metadata()["ganlib"])
-    save_file(weights, path, {"ganlib": json.dumps(told | {"name": "another"})})
-    with pytest.raises(InputError, match="m.safetensors: is there, and not this run"):
-        export(run, tmp_path / "m")
+    for change in ({"name": "another"}, {"fingerprint": "other images"}):
+        save_file(weights, path, {"ganlib": json.dumps(told | change)})
+        with pytest.raises(InputError, match="m.safetensors: is there, and not this run"):
+            export(run, tmp_path / "m")
+    for out in (".", "..", str(tmp_path)):
+        with pytest.raises(InputError, match="a folder; expected the name of a new file"):
+            export(run, out)
 
 
-@pytest.mark.parametrize("harm", ["cut", "text", "other", "no header", "weights", "arch", "config"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "cut",
+        "text",
+        "other",
+        "one domain",
+        "integers",
+        "nan",
+        "no header",
+        "weights",
+        "arch",
+        "config",
+    ],
+)
 def test_file_that_is_no_model_is_told_in_one_line(run, tmp_path, harm):  # noqa: F811
     path, _ = export(run, tmp_path / "m")
     weights = load_file(path)
@@ -73,6 +93,13 @@ def test_file_that_is_no_model_is_told_in_one_line(run, tmp_path, harm):  # noqa
         path.write_bytes(path.read_bytes()[:1000])
     elif harm == "text":
         path.write_text("a text")
+    elif harm == "one domain":
+        save_file(weights, path, {"ganlib": json.dumps(told | {"domains": ["a"]})})
+    elif harm in ("integers", "nan"):
+        first = next(iter(weights))
+        weights[first] = weights[first].to(torch.int32 if harm == "integers" else torch.float32)
+        weights[first][0] = 1 if harm == "integers" else float("nan")
+        save_file(weights, path, {"ganlib": json.dumps(told)})
     elif harm == "no header":
         save_file(weights, path)
     elif harm == "weights":

@@ -1,9 +1,11 @@
 """The list of all reports and runs: a table, and reports/index.html."""
 
+import html
 import json
 
 import pytest
 
+from ganlib.config import TrainConfig, plain_config
 from ganlib.report import index, runner
 from ganlib.report.page import INCOMPLETE, render
 
@@ -63,23 +65,28 @@ def test_each_report_is_told_with_its_models_and_scores(make, tmp_path):
     assert rows["broken"]["state"] == "04 failed" and rows["stopped"]["state"] == "incomplete"
 
 
-@pytest.mark.parametrize("head", ["", '<meta name="ganlib-summary" content="{&quot;">'])
-def test_page_that_says_nothing_of_itself_is_still_listed(tmp_path, head):
+@pytest.mark.parametrize(
+    "told", [None, '{"', "{}", "[]", '{"rendered": 1, "failed": [], "trainings": [{"arch": "x"}]}']
+)
+def test_page_that_says_nothing_of_itself_is_still_listed(tmp_path, told):
+    head = "" if told is None else f'<meta name="ganlib-summary" content="{html.escape(told)}">'
+    (tmp_path / "no page/report.html").mkdir(parents=True)
     (tmp_path / "old").mkdir()
-    (tmp_path / "old/report.html").write_text(f"<html>{head}<title>x</title>{INCOMPLETE}")
+    (tmp_path / "old/report.html").write_text(f"<html>{head}<title>x</title>{INCOMPLETE}</head>")
     (row,) = index.list_reports(tmp_path)
-    assert row["report"] == "old" and row["state"] == "made by an older ganlib"
+    assert row["report"] == "old" and row["state"] == "made by another ganlib"
 
 
 def test_index_is_a_page_of_links_and_no_report_is_a_sentence(make, tmp_path, monkeypatch):
     monkeypatch.setattr(index, "RUNS", tmp_path / "none")
     monkeypatch.setattr(index, "KEPT", tmp_path / "none")
-    path, reports, runs = index.write_index(tmp_path)
-    assert reports.startswith("No report yet") and runs.startswith("No run yet")
+    path = tmp_path / "index.html"
+    index.renew_index(tmp_path)
     assert path.read_text().count("yet: ") == 2
     make("a & b", [("cyclegan", 0, (0.5, 0.1))])
-    path, reports, _ = index.write_index(tmp_path)
+    index.renew_index(tmp_path)
     page = path.read_text()
+    reports = index.to_text(index.list_reports(tmp_path), "none")
     assert '<a href="a &amp; b/report.html">a &amp; b</a>' in page
     assert "my &lt;set&gt;" in page and "my <set>" in reports and "<script" not in page
     assert "None" not in page and "None" not in reports
@@ -88,8 +95,24 @@ def test_index_is_a_page_of_links_and_no_report_is_a_sentence(make, tmp_path, mo
 def test_report_in_the_folder_of_reports_renews_the_index(tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "REPORTS", tmp_path)
     written = []
-    monkeypatch.setattr(runner, "write_index", lambda: written.append(1))
+    monkeypatch.setattr(runner, "renew_index", lambda: written.append(1))
     for place in ("mine", "elsewhere/mine"):
         (tmp_path / place).mkdir(parents=True)
         assert runner.run([], (tmp_path / place).resolve(), "mine", False, {}) == []
     assert written == [1]
+
+
+def test_damaged_run_and_a_folder_that_cannot_be_written_end_no_report(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "runs/bad").mkdir(parents=True)
+    cfg = plain_config(TrainConfig.from_recipe()) | {"data_fingerprint": "f"}
+    (tmp_path / "runs/bad/config.json").write_text(json.dumps(cfg))
+    (tmp_path / "runs/bad/weights.safetensors").write_text("cut")
+    monkeypatch.setattr(index, "RUNS", tmp_path / "runs")
+    (row,) = [row for row in index.describe_runs() if row["run"] == "bad"]
+    assert row["pairs"] is None and row["state"].startswith("damaged")
+    (tmp_path / "file").write_text("")
+    index.renew_index(tmp_path / "file")
+    said = capsys.readouterr().err
+    assert said.startswith("warning: no index of the reports: ") and said.count("\n") == 1

@@ -131,7 +131,7 @@ def test_browser_that_makes_nothing_is_told(tmp_path, monkeypatch):
     assert not (tmp_path / "page.pdf").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["quick", "--list"]])
+@pytest.mark.parametrize("arguments", [[], ["quick", "--list"], ["--list", "--resume"]])
 def test_report_asks_for_settings_or_for_the_list(arguments, capsys):
     assert main(arguments) == 2
-    assert "expected SETTINGS, such as quick, or --list" in capsys.readouterr().err
+    assert "expected SETTINGS, such as quick, or --list alone" in capsys.readouterr().err

@@ -299,5 +299,5 @@ def test_runs_that_were_trained_are_listed_so(faces, tiny, tmp_path, monkeypatch
         scores = run.metrics["scores"]["ema"]
         assert row["kid_probe_a"] == scores["kid_probe_a"]["value"]
         assert row["data"] == "builtin" and row["pairs_done"] == row["pairs"] == 4
-    assert listing.clean([tmp_path / "runs"], remove=True) == []
+    assert list(listing.clean([tmp_path / "runs"], remove=True)) == []
     assert plain_config(run.cfg)["steps"] == found["whole"]["steps"]

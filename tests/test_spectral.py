@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from ganlib import fast_step
+from ganlib.bench.flops import count_flops
+from ganlib.errors import InputError
 from ganlib.models.build import build_nets
 from ganlib.models.discriminator import PatchDiscriminator
 from ganlib.models.spectral import SpectralConv2d, renew
@@ -120,3 +122,24 @@ def test_a_colour_that_a_whole_image_has_is_seen():
             net.body[2].bias.fill_(1.0)
             change[norm] = (net(x) - before).abs().max() / before.std()
     assert change["instance"] < 1e-3 and change["spectral"] > 0.1
+
+
+def test_its_operations_are_counted_and_a_weight_of_zeros_stays_one(tiny):
+    """On meta, as a run is when it is finished."""
+    counted = count_flops(tiny(d_norm="spectral", d_coarse=0.5))["flops_per_pair"]
+    assert counted >= count_flops(tiny(d_coarse=0.5))["flops_per_pair"]
+    conv = SpectralConv2d(3, 4, 3)
+    conv.weight.data.zero_()
+    assert conv(torch.ones(1, 3, 5, 5)).isfinite().all()
+    with pytest.raises(InputError, match="norm 'foo': no such norm"):
+        PatchDiscriminator(8, norm="foo")
+
+
+def test_step_that_is_held_back_leaves_the_norms(tiny):
+    cfg = tiny(d_norm="spectral", batch_size=2)
+    (nets, opts, pools), _ = both(cfg)
+    vectors = [norm.u.clone() for norm in norms(nets)]
+    images = batch(2).clone()
+    images[0, 0, 0, 0, 0] = float("nan")
+    fast_step.train_step(nets, opts, pools, images, cfg)
+    assert all(torch.equal(norm.u, old) for norm, old in zip(norms(nets), vectors))

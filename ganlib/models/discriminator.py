@@ -4,7 +4,7 @@ appendix 6.1.2)."""
 import torch
 from torch import Tensor, nn
 
-from ganlib.errors import InputError
+from ganlib.errors import InputError, shown
 from ganlib.models.common import InstanceNorm
 from ganlib.models.spectral import SpectralConv2d
 
@@ -27,6 +27,8 @@ class PatchDiscriminator(nn.Module):
         norm: str = "instance",
     ):
         super().__init__()
+        if norm not in ("instance", "spectral"):
+            raise InputError(f"norm {shown(norm)}: no such norm; there are instance, spectral")
         conv = SpectralConv2d if norm == "spectral" else nn.Conv2d
         self.min_side = smallest_side(n_layers)
         self.global_score = global_score

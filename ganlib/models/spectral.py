@@ -1,10 +1,13 @@
 """Spectral normalisation: convolutions that change their input by no more than a bounded factor
 (Miyato et al. 2018, arXiv 1802.05957, section 2.1 and appendix A)."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TINY = 1e-12  # of a singular value: a weight of zeros stays one
 WARM = 20  # power iterations of a new layer; in training one a step is enough
 
 
@@ -20,27 +23,30 @@ class SpectralConv2d(nn.Conv2d):
         self.register_buffer("u", F.normalize(torch.randn(self.out_channels), dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # never in half precision
+        exact = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+        with exact:  # never in half precision
             matrix = self.weight.flatten(1)  # (c_out, c_in * k * k)
             with torch.no_grad():
                 v = F.normalize(self.u @ matrix, dim=0)
                 u = F.normalize(matrix @ v, dim=0)
-            weight = self.weight / (u @ matrix @ v)
+            weight = self.weight / (u @ matrix @ v).clamp_min(TINY)
         return self._conv_forward(x, weight, self.bias)
 
     @torch.no_grad()
-    def renew(self, times: int = 1) -> None:
-        """Bring u nearer to the weight as it is now, by power iterations."""
+    def renew(self, times: int = 1, unless: Tensor | None = None) -> None:
+        """Bring u nearer to the weight as it is now, by power iterations; unless a number is 1, as
+        it is where a step was held back."""
         matrix = self.weight.flatten(1)
         for _ in range(times):
             v = F.normalize(self.u @ matrix, dim=0)
-            self.u.copy_(F.normalize(matrix @ v, dim=0))
+            new = F.normalize(matrix @ v, dim=0)
+            self.u.copy_(new if unless is None else torch.where(unless > 0, self.u, new))
 
 
-def renew(nets: tuple, times: int = 1) -> None:
+def renew(nets: tuple, times: int = 1, unless: Tensor | None = None) -> None:
     """Bring each spectral norm of these networks nearer to its weight; nothing for networks without
     one."""
     for net in nets:
         for module in net.modules():
             if isinstance(module, SpectralConv2d):
-                module.renew(times)
+                module.renew(times, unless)

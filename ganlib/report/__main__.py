@@ -56,8 +56,8 @@ def command(settings, overrides, out, resume, pdf, lists):
     """Run the notebooks in order with the parameters of a YAML file and render them as one page.
 
     SETTINGS is a name in reports/ (quick, full) or a YAML file."""
-    if lists == bool(settings):
-        click.get_current_context().fail("expected SETTINGS, such as quick, or --list")
+    if lists == bool(settings) or lists and (overrides or out or resume or pdf):
+        click.get_current_context().fail("expected SETTINGS, such as quick, or --list alone")
     if lists:
         return list_all()
     try:
@@ -81,8 +81,6 @@ def command(settings, overrides, out, resume, pdf, lists):
             ) from None
         with runner.stoppable():
             failed = runner.run(entries, out.resolve(), path.stem, resume, asked)
-            if pdf:
-                print(f"pdf: {printable(write_pdf(out / 'report.html'))}")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -97,15 +95,18 @@ def command(settings, overrides, out, resume, pdf, lists):
         print("\r\033[K" if sys.stderr.isatty() else "", end="", file=sys.stderr)
         print(f"interrupted: {told}", file=sys.stderr)
         return 128 + number
+    if pdf:
+        print(f"pdf: {printable(write_pdf(out / 'report.html'))}")
     return 1 if failed else 0
 
 
 def list_all():
     """Print what reports and runs there are, and write the index of them; returns the status."""
-    from ganlib.report.index import write_index  # takes long to import
+    from ganlib.report import index  # takes long to import
 
-    path, reports, runs = write_index()
-    print(f"{reports}\n\n{runs}\n\nindex: {printable(path)}")
+    reports, runs = index.list_reports(), index.describe_runs()
+    print(f"{index.to_text(reports, index.NONE[0])}\n\n{index.to_text(runs, index.NONE[1])}")
+    print(f"\nindex: {printable(index.write_index(index.REPORTS, reports, runs))}")
     return 0
 
 

@@ -44,7 +44,10 @@ def tell_image(heading, text):
 def find_width(data):
     """{"width": in pixels of the page} of an image in base64 that says how many dots an inch it
     has, if these are more than the page's."""
-    image = Image.open(BytesIO(b64decode(data)))
+    try:
+        image = Image.open(BytesIO(b64decode(data)))
+    except (OSError, ValueError):  # a notebook may show anything
+        return {}
     dpi = float(image.info.get("dpi", (DPI, DPI))[0])
     return {"width": round(image.width * DPI / dpi)} if dpi > 1.01 * DPI else {}
 

@@ -3,19 +3,20 @@
 import html
 import json
 import re
+import sys
 
 import pandas as pd
 from tabulate import tabulate
 
-from ganlib.errors import one_line
+from ganlib.errors import InputError, one_line
 from ganlib.report.page import INCOMPLETE, SUMMARY, style
 from ganlib.runs.kept import KEPT
 from ganlib.runs.listing import list_runs, tell_state
 from ganlib.system.files import ROOT, RUNS, write_atomic
 
 REPORTS = ROOT / "reports"
-HEAD = 100_000  # characters of a page in which its summary stands
 EMPTY = "–"
+NONE = "No report yet: `ganlib report quick` makes one.", "No run yet: a report trains some."
 
 INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -30,7 +31,7 @@ difference, and smaller is better.</p></main></body></html>
 
 def list_reports(folder=REPORTS):
     """What is known of each report below a folder, a dict each, the newest first."""
-    found = [look_at(page) for page in folder.glob("*/report.html")]
+    found = [look_at(page) for page in folder.glob("*/report.html") if page.is_file()]
     return sorted(found, key=lambda row: row["rendered"], reverse=True)
 
 
@@ -39,20 +40,19 @@ def look_at(page):
     and state, in words. A page of before it said so has none of it."""
     row = dict.fromkeys(("rendered", "models", "data", "pairs", "KID of fake_a", "KID of fake_b"))
     row = {"report": page.parent.name} | row | {"state": ""}
-    with open(page, encoding="utf-8", errors="replace") as file:
-        head = file.read(HEAD)
-    found = re.search(rf'<meta name="{SUMMARY}" content="([^"]*)">', head)
     try:
+        head = page.read_text(encoding="utf-8", errors="replace").partition("</head>")[0]
+        found = re.search(rf'<meta name="{SUMMARY}" content="([^"]*)">', head)
         told = json.loads(html.unescape(found[1]))
-    except (TypeError, ValueError):
-        return row | {"rendered": "", "state": "made by an older ganlib"}
-    row["rendered"] = f"{told['rendered']} UTC"
-    row["state"] = "incomplete" if INCOMPLETE in head else "whole"
-    if told["failed"]:
-        row["state"] = f"{', '.join(told['failed'])} failed"
-    if told["trainings"]:
-        row |= tell_models(pd.DataFrame(told["trainings"]))
-    return row
+        known = {"rendered": f"{told['rendered']} UTC"}
+        known["state"] = "incomplete" if INCOMPLETE in head else "whole"
+        if told["failed"]:
+            known["state"] = f"{', '.join(told['failed'])} failed"
+        if told["trainings"]:
+            known |= tell_models(pd.DataFrame(told["trainings"]))
+    except (OSError, LookupError, TypeError, ValueError, AttributeError):
+        return row | {"rendered": "", "state": "made by another ganlib"}
+    return row | known
 
 
 def tell_models(trainings):
@@ -77,7 +77,8 @@ def describe_runs():
     for row in list_runs([folder for folder in (RUNS, KEPT) if folder.is_dir()]):
         told = {"run": row["name"], "changed": row["changed"].replace("T", " ")}
         told |= {"architecture": row["arch"], "recipe": row["recipe"], "data": row["data"]}
-        told["pairs"] = f"{row['pairs_done']:,} of {row['pairs']:,}" if row["pairs"] else None
+        done = row["pairs_done"]
+        told["pairs"] = None if done is None else f"{done:,} of {row['pairs']:,}"
         for domain in "ab":
             kid = row[f"kid_probe_{domain}"]
             told[f"KID of fake_{domain}"] = None if kid is None else f"{kid:.2f}"
@@ -107,10 +108,18 @@ def to_html(rows, none):
     return pd.DataFrame(shown).to_html(index=False, border=0, escape=False)
 
 
-def write_index(folder=REPORTS):
-    """Write index.html to the folder of the reports; returns its path and both tables as text."""
-    reports, runs = list_reports(folder), describe_runs()
-    none = "No report yet: `ganlib report quick` makes one.", "No run yet: a report trains some."
-    page = INDEX.format(css=style(), reports=to_html(reports, none[0]), runs=to_html(runs, none[1]))
+def renew_index(folder=REPORTS):
+    """Write index.html to the folder of the reports, as a report does that has ended: where it
+    cannot be, a line says so."""
+    try:
+        write_index(folder, list_reports(folder), describe_runs())
+    except (InputError, OSError) as error:
+        print(f"warning: no index of the reports: {error}", file=sys.stderr)
+
+
+def write_index(folder, reports, runs):
+    """Write the reports and runs that were found as index.html; returns its path."""
+    tables = {"reports": to_html(reports, NONE[0]), "runs": to_html(runs, NONE[1])}
+    page = INDEX.format(css=style(), **tables)
     write_atomic(folder / "index.html", page.encode(errors="backslashreplace"))
-    return folder / "index.html", to_text(reports, none[0]), to_text(runs, none[1])
+    return folder / "index.html"

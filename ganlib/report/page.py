@@ -184,7 +184,8 @@ def notebook_body(entry, exporter, told, front):
 
 def read_runs(entries):
     """What metrics.json tells of each training of a report."""
-    return [run for entry in entries for run in map(read_metrics, entry["runs"]) if run]
+    folders = dict.fromkeys([str(folder) for entry in entries for folder in entry["runs"]])
+    return [run for run in map(read_metrics, folders) if run]
 
 
 def tell_data(runs):
@@ -208,10 +209,10 @@ def tell_trainings(entries):
     pairs = sorted({run["pairs"] for run in runs})
     seconds = sorted(run["wall_seconds"] for run in runs)
     devices = sorted({run["device"] for run in runs})
-    many = f"{len(runs)} trainings" if len(runs) > 1 else "One training"
+    many = f"Of {len(runs)} trainings" if len(runs) > 1 else "Of one training"
     each = ", each" if len(runs) > 1 else ""
     return (
-        f'<p class="facts">{many} of {span(pairs)} pairs{each} in {span(seconds)} seconds, on '
+        f'<p class="facts">{many}, {span(pairs)} pairs{each} in {span(seconds)} seconds, on '
         f"{html.escape(one_line('; '.join(devices)))}. Data: {tell_data(runs)}. "
         '<a href="#colophon">More of it</a></p>'
     )

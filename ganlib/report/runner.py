@@ -19,7 +19,7 @@ import psutil
 from nbclient.exceptions import DeadKernelError
 
 from ganlib.errors import InputError, printable
-from ganlib.report.index import REPORTS, write_index
+from ganlib.report.index import REPORTS, renew_index
 from ganlib.report.page import INCOMPLETE, render
 from ganlib.report.stale import ASKED, digest, inputs, know_data, read_steps, reason
 from ganlib.show.progress import FEED, meter
@@ -94,7 +94,7 @@ def run(entries, out, title, resume, asked):
             if page == report:
                 (out / "report-incomplete.html").unlink(missing_ok=True)
             if out.parent == REPORTS.resolve():
-                write_index()
+                renew_index()
     failed = [entry["name"] for entry in ended if entry["error"]]
     for entry in ended:
         if entry["error"]:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from ganlib.errors import printable
 from ganlib.system.command import FOLDER, call, run
 from ganlib.system.files import RUNS, expand
 
@@ -43,12 +44,13 @@ def command(folders, as_json, cleans, yes):
 
 
 def tell_leftovers(found, removed):
-    """Print what is left over, or was."""
+    """Print what is left over, or was, one after another as it is found."""
+    total, any_left = 0.0, False
     for path, size, why in found:
-        print(f"{size / 1e6:8.1f} MB  {path}: {why}")
+        total, any_left = total + size / 1e6, True
+        print(f"{size / 1e6:8.1f} MB  {printable(path)}: {why}", flush=True)
     end = "removed" if removed else "nothing is removed yet; to remove it add --yes"
-    total = sum(size for _, size, _ in found) / 1e6
-    print(f"{total:8.1f} MB in all: {end}" if found else "nothing is left over")
+    print(f"{total:8.1f} MB in all: {end}" if any_left else "nothing is left over")
 
 
 def main(arguments=None):

@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import time
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from ganlib.runs.folder import (
 from ganlib.runs.kept import KEPT, MEANS, is_kept
 from ganlib.system.files import HOME, RUNS, expand, find_holder, locked, raise_unwritable
 
+DAY = 24 * 3600  # seconds
 PART = r"\..+\.([0-9]+)\.part"  # what a process writes before it has its name
 OF_A_BEGUN_RUN = rf"config\.json|\.lock|{LOG}|{STRIP_PART}|{PART}"
 
@@ -49,7 +52,11 @@ def find_runs(folder):
 def is_run(folder):
     """Whether a folder looks as a run's, whole or not."""
     names = ("config.json", *FILES, MEANS)
-    return any((folder / name).is_file() for name in names) or bool(find_checkpoints(folder))
+    try:
+        found = any((folder / name).is_file() for name in names)
+        return found or bool(find_checkpoints(folder))
+    except OSError:  # a folder that cannot be entered
+        return False
 
 
 def look_at(folder):
@@ -58,8 +65,9 @@ def look_at(folder):
     or "damaged"; why: who uses it, or what is wrong with it. What is not known is None."""
     row = dict.fromkeys(("arch", "recipe", "data", "pairs", "pairs_done", "step", "steps"))
     row |= dict.fromkeys(("kid_probe_a", "kid_probe_b", "why"))
-    row |= {"name": folder.name, "folder": str(folder), "changed": tell_time(folder)}
+    row |= {"name": folder.name, "folder": str(folder), "changed": ""}
     try:
+        row["changed"] = tell_time(folder)
         cfg = load_config(folder)
         fingerprint = read_json(folder / "config.json").get("data_fingerprint")
         if not isinstance(fingerprint, str):
@@ -171,29 +179,31 @@ def tell_state(row):
 
 
 def clean(folders, remove):
-    """What is left over in the folders and their runs, [(path, bytes, why)]; removed, if asked. By
-    default in ganlib's own. What another process holds, and what is kept, is left as it is.
-    InputError for a folder that is not there, and for one that another process holds just now."""
-    places = list(folders)
+    """What is left over of the runs in the folders, [(path, bytes, why)], one after another, each
+    removed before, if asked. By default of ganlib's own runs, reports and cache. What another
+    process holds, what is kept, and what is behind a symbolic link is left as it is. InputError for
+    a folder that is not there, and for what cannot be removed."""
+    places = []
     if not folders:
         places = [HOME, *sorted(path for path in HOME.glob("[!.]*") if path.is_dir())]
     of_runs = folders or filter(Path.exists, [RUNS])
     runs = [run for folder in of_runs for run in find_runs(folder)]
-    told = []
     for place in dict.fromkeys([*places, *runs]):
         found = find_leftovers(place)
-        told += [(path, measure(path), why) for path, why in found]
-        if found and remove:
-            with locked(place / ".lock", f"folder {place}"):
-                for path, _ in found:
+        if not found:
+            continue
+        with locked(place / ".lock", f"folder {place}") if remove else nullcontext():
+            for path, why in found:
+                size = measure(path)
+                if remove:
                     take_away(path)
-    return told
+                yield path, size, why
 
 
 def find_leftovers(place):
     """What nobody needs any more of a run's folder, or of one that holds others: [(path, why)]."""
     inside = KEPT.resolve() in (place.resolve(), *place.resolve().parents)
-    if inside or find_holder(place / ".lock"):
+    if inside or place.is_symlink() or find_holder(place / ".lock"):
         return []
     state = look_at(place)["state"] if is_run(place) else None
     found = []
@@ -207,7 +217,9 @@ def find_leftovers(place):
             found += [(path, "the run is finished") for path in sorted(old)]
     for path in sorted(place.glob(".*")):
         writer = re.fullmatch(PART, path.name)
-        if writer and not Path("/proc", writer[1]).exists():
+        # Outside a run no lock says that a process of another machine writes it
+        old = state is not None or time.time() - path.lstat().st_mtime > DAY
+        if writer and old and not Path("/proc", writer[1]).exists():
             found.append((path, "its process was killed"))
         # A report's, whose lock nobody holds
         if path.name.startswith(".running-") and (place / "steps.json").exists():

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from ganlib.compare.tables import describe
+from ganlib.config import TrainConfig, plain_config
 from ganlib.errors import InputError, one_line, printable
 from ganlib.evaluate.scores import show_score
 from ganlib.runs.finished import load_run
-from ganlib.system.files import expand, locked, write_atomic
-from ganlib.use.packed import VALUES, pack, unpack
+from ganlib.system.files import locked, write_atomic
+from ganlib.use.packed import VALUES, name_file, pack, unpack
 
 TOLD = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba", "agreement_ab", "agreement_ba")
 
@@ -59,28 +60,34 @@ def export(folder, out=""):
     if run.ema is None:
         raise InputError(f"run folder {printable(run.folder)}: its generators were not kept")
     name = run.folder.resolve().name
-    path = expand(out or name, "--out")
-    if path.suffix != ".safetensors":
-        path = path.with_name(path.name + ".safetensors")
+    path = name_file(out or name)
     data = run.metrics["data"]
     scores = run.metrics.get("scores", {}).get("ema", {})
-    # Of a folder its name alone: its path is nobody else's business
-    source = data["name"] if data["name"].startswith("hf:") else Path(data["name"]).name
-    told = {"name": name, "domains": data["domains"], "data": source}
+    told = {"name": name, "domains": data["domains"], "data": shorten_path(data["name"])}
+    told["fingerprint"] = data["fingerprint"]
     told |= {"counts": data["counts"], "pairs": run.metrics["pairs"], "scores": scores}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent / f".{path.name}.lock", printable(path)):
-        refuse_other(path, name)
+        refuse_other(path, run.cfg, told)
         pack(path, run.ema.g_ab, run.ema.g_ba, run.cfg, told)
         card = path.with_suffix(".md")
         write_atomic(card, write_card(run, told, path.name).encode())
     return path, card
 
 
-def refuse_other(path: Path, name: str) -> None:
-    """Raise InputError where a file is there that is no export of the run of this name."""
+def shorten_path(name: str) -> str:
+    """The name of a data set as others are told it: of a folder its last name alone, as its path is
+    nobody else's business."""
+    path = Path(name.removeprefix("hf:"))
+    of_the_hub = name.startswith("hf:") and len(path.parts) == 2 and not path.is_absolute()
+    return name if of_the_hub and not path.exists() else path.name
+
+
+def refuse_other(path: Path, cfg: TrainConfig, told: dict) -> None:
+    """Raise InputError where a file is there that is no export of this run."""
+    mine = {"name": told["name"], "fingerprint": told["fingerprint"], "config": plain_config(cfg)}
     for place in (path, path.with_suffix(".md")):
-        if place.exists() and (not path.exists() or unpack(path, "cpu").told["name"] != name):
+        theirs = unpack(path, "cpu").told if path.exists() else {}
+        if place.exists() and any(theirs.get(key) != value for key, value in mine.items()):
             raise InputError(
                 f"--out {printable(place)}: is there, and not this run; choose another name"
             )

@@ -4,10 +4,8 @@ There, a checkpoint is a folder with latest_net_G_A.pth and so on. G_A translate
 back, as g_ab and g_ba here. Its discriminators are not taken, since a model that translates needs
 none: D_A judges what G_A makes, images of B, and would be d_b here."""
 
-import pickle
 import re
 from pathlib import Path
-from zipfile import BadZipFile
 
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from ganlib.config import TrainConfig
 from ganlib.errors import InputError, printable
 from ganlib.models.build import build_generator
 from ganlib.system.files import expand
-from ganlib.use.packed import pack
+from ganlib.use.packed import name_file, pack
 
 OTHERS = "expected a generator of residual blocks (--netG resnet_9blocks or resnet_6blocks)"
 
@@ -29,9 +27,7 @@ def import_model(folder, out, image_size=256, epoch="latest"):
     gives, to the last bit in float32 on a CPU. Raises InputError for files that are not there, are
     no weights, or are those of another network."""
     folder = expand(folder, "folder")
-    path = expand(out, "--out")
-    if path.suffix != ".safetensors":
-        path = path.with_name(path.name + ".safetensors")
+    path = name_file(out)
     if path.exists():
         raise InputError(f"--out {printable(path)}: is there; choose another name")
     states = {}
@@ -48,7 +44,6 @@ def import_model(folder, out, image_size=256, epoch="latest"):
     )
     nets = [take_weights(cfg, states[letter], folder) for letter in "AB"]
     told = {"name": folder.resolve().name, "domains": ("A", "B"), "data": "not known"}
-    path.parent.mkdir(parents=True, exist_ok=True)
     pack(path, *nets, cfg, told)
     return path
 
@@ -68,10 +63,11 @@ def read_state(path: Path) -> list[tuple[str, Tensor]]:
             name = name.removeprefix("module.")
             if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
                 found[name] = value.float()
-    except (pickle.UnpicklingError, BadZipFile, RuntimeError, EOFError, AttributeError) as error:
+    # Torch raises nearly anything for a file that is damaged, or holds code
+    except Exception as error:
         raise InputError(
-            f"{printable(path)}: no weights that can be read "
-            f"({printable(' '.join(str(error).split()))[:100]})"
+            f"{printable(path)}: no weights that can be read ({type(error).__name__}); expected a "
+            "file of the original code that holds numbers alone"
         ) from None
     return sorted(found.items(), key=lambda item: place_of(item[0]))
 

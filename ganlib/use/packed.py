@@ -14,7 +14,7 @@ from torch import nn
 from ganlib.config import ADDED, TrainConfig, plain_config
 from ganlib.errors import InputError, printable
 from ganlib.models.build import build_generator
-from ganlib.system.files import write_atomic
+from ganlib.system.files import expand, write_atomic
 
 HEADER = "ganlib"  # the entry of the file's header that holds what is known of the model, as JSON
 VALUES = "byte / 127.5 - 1"  # what the generators take and give, of a byte of an image
@@ -41,6 +41,17 @@ def pack(path, g_ab: nn.Module, g_ba: nn.Module, cfg: TrainConfig, told: dict) -
     write_atomic(path, safetensors.save(weights, header))
 
 
+def name_file(out) -> Path:
+    """The path of a model file that a user named, with or without its ending. InputError where it
+    cannot be one."""
+    path = expand(out, "--out")
+    if not path.name or path.name == ".." or path.is_dir():
+        raise InputError(f"--out {printable(path)}: a folder; expected the name of a new file")
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    return path
+
+
 def unpack(path: Path, device: torch.device) -> Packed:
     """The model of a file that `pack` has written. InputError for any other file."""
     try:
@@ -57,6 +68,12 @@ def unpack(path: Path, device: torch.device) -> Packed:
                     own[name.removeprefix(f"{way}.")] = value
             net.load_state_dict(own)
             nets.append(net.requires_grad_(False))
+        if not all(value.is_floating_point() for value in weights.values()):
+            raise ValueError("weights that are no floating-point numbers")
+        if not all(value.isfinite().all() for value in weights.values()):
+            raise ValueError("weights that are not finite")
+        if len(set(told["domains"])) != 2:
+            raise ValueError("not two domains")
         told |= {"name": str(told["name"]), "domains": tuple(map(str, told["domains"]))}
     except OSError as error:
         raise InputError(f"{printable(path)}: {error.strerror}; expected a model file") from None
