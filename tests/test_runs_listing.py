@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -209,6 +210,9 @@ def leave_parts(runs):
     (runs / "half" / f".strip.png.{os.getpid()}.part").write_text("by a living one")
     (runs / ".mine.part").write_text("of no process")
     (runs / ".running-mine").mkdir()
+    (runs / f".new.{GONE}.part").write_text("of another machine, perhaps")
+    for old in (runs / f".faces.{GONE}.part", runs.parent / "cache" / f".set.7.{GONE}.part"):
+        os.utime(old, (time.time() - 2 * listing.DAY,) * 2)
 
 
 LEFT_OVER = [
@@ -248,8 +252,14 @@ def test_clean_says_what_it_would_remove_and_removes_it_with_yes(runs, capsys):
 def test_sizes_are_those_of_the_files(runs):
     leave_parts(runs)
     sizes = {path.name: size for path, size, _ in listing.clean([runs], remove=False)}
-    assert sizes[f".faces.{GONE}.part"] == 2000 and sizes[f".config.json.{GONE}.part"] == 1000
-    assert ".running-x1" not in sizes  # of another folder than was asked for
+    assert sizes[f".config.json.{GONE}.part"] == 1000
+    # Of a folder that was named only what lies in its runs, and nothing behind a link
+    assert not {".running-x1", f".faces.{GONE}.part"} & set(sizes)
+    sizes = {path.name: size for path, size, _ in listing.clean([], remove=False)}
+    assert sizes[f".faces.{GONE}.part"] == 2000
+    (runs / "link").symlink_to(runs / "begun")
+    assert "link" not in {path.name for path, *_ in listing.clean([runs], remove=True)}
+    assert (runs / "link").is_symlink() and not (runs / "begun").exists()
 
 
 def test_run_that_another_process_holds_is_named_and_left_alone(runs):
