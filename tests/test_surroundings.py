@@ -86,8 +86,9 @@ def test_report_is_the_same_in_a_hostile_environment(tmp_path):
     assert [out.output_type for out in outputs] == ["stream", "display_data"]
     assert outputs[0].name == "stdout" and outputs[0].text == f"{sys.executable}\n"
     picture = Image.open(io.BytesIO(base64.b64decode(outputs[1].data["image/jpeg"])))
-    # white, 6.4 inches at 100 dpi, cut to what is drawn
-    assert min(picture.getpixel((2, 2))) > 250 and 500 < picture.width < 650
+    # white, 6.4 inches at the 200 dpi of a report, cut to what is drawn
+    assert min(picture.getpixel((2, 2))) > 250 and 1000 < picture.width < 1300
+    assert picture.info["dpi"] == (200, 200)  # by which the page shows it at half of that
 
 
 def test_own_kernel_is_before_all_others(tmp_path, monkeypatch):

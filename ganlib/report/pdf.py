@@ -37,8 +37,8 @@ def write_pdf(page: Path) -> Path:
             asked.append("--no-sandbox")  # Chromium has none for root; the page runs no script
         asked += [f"--print-to-pdf={made}", page.as_uri()]
         try:
-            done = subprocess.run(asked, capture_output=True, text=True, timeout=PATIENCE)
-            said = done.stderr.strip().splitlines()[-1:]
+            done = subprocess.run(asked, capture_output=True, timeout=PATIENCE)
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         except subprocess.TimeoutExpired:
             said = [f"it took more than {PATIENCE} seconds"]
         if not made.exists():
