@@ -99,7 +99,7 @@ def show_grid(rows, labels, width=8.0):
             ha="right",
             va="center",
             transform=axes.transAxes,
-            fontsize=10,
+            fontsize=10 if label.count("\n") < 3 else 8,
         )
     return figure
 
