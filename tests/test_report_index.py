@@ -7,7 +7,7 @@ import pytest
 
 from ganlib.config import TrainConfig, plain_config
 from ganlib.report import index, runner
-from ganlib.report.page import INCOMPLETE, render
+from ganlib.report.page import INCOMPLETE, render, tell_trainings
 
 
 @pytest.fixture
@@ -116,3 +116,15 @@ def test_damaged_run_and_a_folder_that_cannot_be_written_end_no_report(
     index.renew_index(tmp_path / "file")
     said = capsys.readouterr().err
     assert said.startswith("warning: no index of the reports: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_front_says_what_its_models_were_trained_on(make, tmp_path, many):
+    """Also where a run is named by two notebooks, it is one training."""
+    make("seeds", [("cyclegan", seed, (0.5, 0.1)) for seed in range(many)])
+    runs = sorted((tmp_path / "seeds").glob("run*"))
+    told = tell_trainings([{"runs": runs}, {"runs": runs[:1]}])
+    start = {1: "Models from one training of 1,440 pairs in 9 seconds, on cpu."}
+    start[2] = "Models from 2 trainings of 1,440 pairs, each in 9 seconds, on cpu."
+    assert start[many] in told and "my &lt;set&gt;" in told
+    assert tell_trainings([{"runs": []}]) == ""

@@ -209,11 +209,11 @@ def tell_trainings(entries):
     pairs = sorted({run["pairs"] for run in runs})
     seconds = sorted(run["wall_seconds"] for run in runs)
     devices = sorted({run["device"] for run in runs})
-    many = f"Of {len(runs)} trainings" if len(runs) > 1 else "Of one training"
+    many = f"{len(runs)} trainings" if len(runs) > 1 else "one training"
     each = ", each" if len(runs) > 1 else ""
     return (
-        f'<p class="facts">{many}, {span(pairs)} pairs{each} in {span(seconds)} seconds, on '
-        f"{html.escape(one_line('; '.join(devices)))}. Data: {tell_data(runs)}. "
+        f'<p class="facts">Models from {many} of {span(pairs)} pairs{each} in {span(seconds)} '
+        f"seconds, on {html.escape(one_line('; '.join(devices)))}. Data: {tell_data(runs)}. "
         '<a href="#colophon">More of it</a></p>'
     )
 
