@@ -12,7 +12,6 @@ from torch import nn
 import ganlib
 from ganlib.errors import InputError
 from ganlib.system.command import call
-from ganlib.use import export as exporting
 from ganlib.use import export_command, import_command
 from ganlib.use.export import export
 from ganlib.use.importer import import_model
@@ -35,17 +34,6 @@ def test_file_translates_as_the_run_does_and_says_what_it_is(whole, tmp_path):  
     assert f"KID, probe of fake_a | {value:.2f}" in said
     assert 'ganlib.load("my.model.safetensors")' in said and "{" not in said
     export(whole, path)  # once more is no error
-
-
-@pytest.mark.parametrize("name", ["/home/somebody/their faces", "hf:/home/somebody/their faces"])
-def test_path_of_a_data_set_is_not_handed_on(run, tmp_path, monkeypatch, name):  # noqa: F811
-    loaded = exporting.load_run(run, "cpu")
-    loaded.metrics["data"]["name"] = name
-    monkeypatch.setattr(exporting, "load_run", lambda *_: loaded)
-    path, card = export(run, tmp_path / "m")
-    assert b"somebody" not in path.read_bytes() and "somebody" not in card.read_text()
-    assert "their faces" in card.read_text()
-    assert exporting.shorten_path("hf:huggan/anime-faces") == "hf:huggan/anime-faces"
 
 
 def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811

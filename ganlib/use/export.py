@@ -63,7 +63,7 @@ def export(folder, out=""):
     path = name_file(out or name)
     data = run.metrics["data"]
     scores = run.metrics.get("scores", {}).get("ema", {})
-    told = {"name": name, "domains": data["domains"], "data": shorten_path(data["name"])}
+    told = {"name": name, "domains": data["domains"], "data": data["name"]}
     told["fingerprint"] = data["fingerprint"]
     told |= {"counts": data["counts"], "pairs": run.metrics["pairs"], "scores": scores}
     with locked(path.parent / f".{path.name}.lock", printable(path)):
@@ -72,14 +72,6 @@ def export(folder, out=""):
         card = path.with_suffix(".md")
         write_atomic(card, write_card(run, told, path.name).encode())
     return path, card
-
-
-def shorten_path(name: str) -> str:
-    """The name of a data set as others are told it: of a folder its last name alone, as its path is
-    nobody else's business."""
-    path = Path(name.removeprefix("hf:"))
-    of_the_hub = name.startswith("hf:") and len(path.parts) == 2 and not path.is_absolute()
-    return name if of_the_hub and not path.exists() else path.name
 
 
 def refuse_other(path: Path, cfg: TrainConfig, told: dict) -> None:
