@@ -25,28 +25,26 @@ class SpectralConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         exact = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
         with exact:  # never in half precision
-            matrix = self.weight.flatten(1)  # (c_out, c_in * k * k)
-            with torch.no_grad():
-                v = F.normalize(self.u @ matrix, dim=0)
-                u = F.normalize(matrix @ v, dim=0)
-            weight = self.weight / (u @ matrix @ v).clamp_min(TINY)
+            # u W is the value times its right singular vector, which is of length 1
+            value = torch.linalg.vector_norm(self.u @ self.weight.flatten(1))
+            weight = self.weight / value.clamp_min(TINY)
         return self._conv_forward(x, weight, self.bias)
 
     @torch.no_grad()
-    def renew(self, times: int = 1, unless: Tensor | None = None) -> None:
-        """Bring u nearer to the weight as it is now, by power iterations; unless a number is 1, as
+    def renew(self, times: int = 1, held: Tensor | None = None) -> None:
+        """Bring u nearer to the weight as it is now, by power iterations; unless `held` is true, as
         it is where a step was held back."""
         matrix = self.weight.flatten(1)
         for _ in range(times):
-            v = F.normalize(self.u @ matrix, dim=0)
-            new = F.normalize(matrix @ v, dim=0)
-            self.u.copy_(new if unless is None else torch.where(unless > 0, self.u, new))
+            new = F.normalize(matrix @ (self.u @ matrix), dim=0)
+            self.u.copy_(new if held is None else torch.where(held, self.u, new))
 
 
 def renew(nets: tuple, times: int = 1, unless: Tensor | None = None) -> None:
-    """Bring each spectral norm of these networks nearer to its weight; nothing for networks without
-    one."""
+    """Bring each spectral norm of these networks nearer to its weight, unless a number is 1;
+    nothing for networks without one."""
+    held = None if unless is None else unless > 0
     for net in nets:
         for module in net.modules():
             if isinstance(module, SpectralConv2d):
-                module.renew(times, unless)
+                module.renew(times, held)
