@@ -157,10 +157,10 @@ def build_checked_nets(
 ) -> Nets:
     """The networks of a run. Raises InputError for a size that they cannot take, now and not after
     the first epoch."""
-    amp, _ = precision_context(cfg.precision, device)
+    amp, precision = precision_context(cfg.precision, device)
     first = Pair(data.val.a[:1], data.val.b[:1])
     with out_of_memory(cfg, how.accumulate, world_size()):
-        nets = lay_out(build_nets(cfg, device), device)
+        nets = lay_out(build_nets(cfg, device), device, precision)
         mean_losses(nets, first, cfg, amp)
     return nets
 

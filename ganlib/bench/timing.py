@@ -94,7 +94,8 @@ def make_fast(cfg, device, accumulate=1, compiled=False, captured=True):
     """The project's step on a batch, with running means and schedules as in `fit`, as a call.
     captured: as one graph, on a GPU."""
     torch.manual_seed(cfg.seed)
-    nets = lay_out(build_nets(cfg, device), device)
+    amp, precision = precision_context(cfg.precision, device)
+    nets = lay_out(build_nets(cfg, device), device, precision)
     emas = [build_ema(net) for net in nets[:2]]
     opts, schedules = build_optimizers(nets, cfg)
     if compiled:
@@ -102,7 +103,6 @@ def make_fast(cfg, device, accumulate=1, compiled=False, captured=True):
             net.compile(dynamic=False)
     pools = build_pools(ImagePool, cfg)
     batch = make_images(cfg, device)
-    amp, _ = precision_context(cfg.precision, device)
     passes = Passes(amp, parts=accumulate)
     step_on = partial(train_step, nets, opts, pools, cfg=cfg, passes=passes)
     if device.type == "cuda" and captured:
@@ -390,11 +390,11 @@ def learn(cfg, images, device, steps, every=50):
     reference is in float32, ganlib's in the precision of the config."""
     cfg = TrainConfig.from_recipe(**(vars(cfg) | {"steps": steps}))
     torch.manual_seed(cfg.seed)
-    fast = lay_out(build_nets(cfg, device), device)
+    amp, precision = precision_context(cfg.precision, device)
+    fast = lay_out(build_nets(cfg, device), device, precision)
     rows = []
     sums = {"ganlib": {}, "reference": {}}
     plain = plain_copy(fast)
-    amp = precision_context(cfg.precision, device)[0]
     opts, schedules = build_optimizers(fast, cfg)
     plain_opts, plain_schedules = build_optimizers(plain, cfg)
     pools = build_pools(ImagePool, cfg)
