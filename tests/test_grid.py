@@ -204,3 +204,15 @@ def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, mon
     assert not parallel_many_runs.can_be_read_again(faces._replace(loaded=None))
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**30))
     assert parallel_many_runs.how_many(99, faces) == 1
+
+
+def test_runs_share_a_gpu_only_where_mps_runs(faces, monkeypatch, tmp_path):
+    assert parallel_many_runs.is_shared()  # the cores of a CPU
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not parallel_many_runs.is_shared()
+    (tmp_path / "control").touch()
+    assert parallel_many_runs.is_shared()
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(64))
+    assert parallel_many_runs.how_many(99, faces) == parallel_many_runs.ON_GPU
+    assert parallel_many_runs.how_many(3, faces) == 3

@@ -24,6 +24,7 @@ from ganlib.show.progress import FEED, Progress, note_run
 from ganlib.system.files import RUNS, expand
 
 PROCESS = 2 * 2**30  # bytes that a process of torch and a small training take, generously
+ON_GPU = 8  # runs of ngf 16 that an H100 was seen to train at once (docs/gpus.md)
 INSTALL = "pip install -e '.[dask]'"
 
 ALONE = Lock()  # torch's seed and number of threads belong to the process
@@ -41,10 +42,10 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
     """Train every config that has no finished run below the folder `runs`, nor one that is kept in
     the repository (runs.kept), many at once; returns an Outcome for each, in order.
 
-    scheduler: "" on this machine, side by side on the cores of a CPU (see how_many) and else one
-    after another; "local" a Dask cluster on this machine with a worker for each GPU (on a CPU
-    one); else the address of a scheduler, whose workers see this folder and, at the same path, the
-    data. inception: as find_inception takes it. A run whose worker died goes on from its last
+    scheduler: "" on this machine, side by side (see how_many) where processes share the device, and
+    else one after another; "local" a Dask cluster on this machine with a worker for each GPU (on a
+    CPU one); else the address of a scheduler, whose workers see this folder and, at the same path,
+    the data. inception: as find_inception takes it. A run whose worker died goes on from its last
     checkpoint on another one, up to three times (Dask's allowed-failures). One that fails is told
     in its Outcome and stops none of the others. Raises InputError where Dask or the scheduler
     cannot be had."""
@@ -66,7 +67,7 @@ def train_grid(cfgs, data, runs=RUNS, inception="", scheduler=""):
 def train_missing(cfgs, data, runs, inception, scheduler):
     """train_grid for configs of which no run is kept."""
     if not scheduler:
-        if can_be_read_again(data) and not torch.cuda.is_available():
+        if can_be_read_again(data) and is_shared():
             return train_side_by_side(cfgs, data, expand(runs, "runs"), inception)
         in_turn = (
             outcome(cfg, lambda cfg=cfg: train_one(cfg, data, runs, inception)) for cfg in cfgs
@@ -103,13 +104,23 @@ def can_be_read_again(data):
     return data.loaded is not None and not data.changed
 
 
+def is_shared():
+    """Whether processes that train at the same time do more than one after another: on the cores of
+    a CPU; on a GPU where NVIDIA's MPS runs, without which they take turns (docs/gpus.md)."""
+    if not torch.cuda.is_available():
+        return True
+    pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return (Path(pipes) / "control").exists()
+
+
 def how_many(n, data):
     """How many of n runs train side by side on this machine: one for each core that this process
-    may use, as long as there is memory for them. Two runs of a thread each do 1.2 to 1.4 times
-    the work of one with two (docs/speed.md)."""
+    may use, on a GPU ON_GPU at most, as long as there is memory for them. Two runs of a thread each
+    do 1.2 to 1.4 times the work of one with two (docs/speed.md)."""
     images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
     room = psutil.virtual_memory().available / (PROCESS + 2 * images)
-    return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
+    most = ON_GPU if torch.cuda.is_available() else n
+    return int(max(1, min(len(os.sched_getaffinity(0)), n, room, most)))
 
 
 def train_side_by_side(cfgs, data, runs, inception):
