@@ -209,6 +209,8 @@ def test_number_of_runs_side_by_side_is_that_of_cores_runs_and_memory(faces, mon
 def test_runs_share_a_gpu_only_where_mps_runs(faces, monkeypatch, tmp_path):
     assert parallel_many_runs.is_shared()  # the cores of a CPU
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (80 * 2**30, 80 * 2**30))
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
     assert not parallel_many_runs.is_shared()
     (tmp_path / "control").touch()
@@ -216,3 +218,7 @@ def test_runs_share_a_gpu_only_where_mps_runs(faces, monkeypatch, tmp_path):
     monkeypatch.setattr("os.sched_getaffinity", lambda process: range(64))
     assert parallel_many_runs.how_many(99, faces) == parallel_many_runs.ON_GPU
     assert parallel_many_runs.how_many(3, faces) == 3
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (9 * 2**30, 10 * 2**30))
+    assert parallel_many_runs.how_many(99, faces) == 2
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert not parallel_many_runs.is_shared()

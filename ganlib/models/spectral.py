@@ -36,7 +36,7 @@ class SpectralConv2d(nn.Conv2d):
         it is where a step was held back."""
         matrix = self.weight.flatten(1)
         for _ in range(times):
-            new = F.normalize(matrix @ (self.u @ matrix), dim=0)
+            new = F.normalize(matrix @ (self.u @ matrix), dim=0, eps=TINY**2)
             self.u.copy_(new if held is None else torch.where(held, self.u, new))
 
 

@@ -25,6 +25,7 @@ from ganlib.system.files import RUNS, expand
 
 PROCESS = 2 * 2**30  # bytes that a process of torch and a small training take, generously
 ON_GPU = 8  # runs of ngf 16 that an H100 was seen to train at once (docs/gpus.md)
+GPU_PROCESS = 4 * 2**30  # bytes of a GPU for one of them, generously: ngf 64 needs one in fours
 INSTALL = "pip install -e '.[dask]'"
 
 ALONE = Lock()  # torch's seed and number of threads belong to the process
@@ -106,9 +107,11 @@ def can_be_read_again(data):
 
 def is_shared():
     """Whether processes that train at the same time do more than one after another: on the cores of
-    a CPU; on a GPU where NVIDIA's MPS runs, without which they take turns (docs/gpus.md)."""
+    a CPU; on the only GPU where NVIDIA's MPS runs, without which they take turns (docs/gpus.md)."""
     if not torch.cuda.is_available():
         return True
+    if torch.cuda.device_count() > 1:
+        return False  # all would train on the first one
     pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     return (Path(pipes) / "control").exists()
 
@@ -119,8 +122,9 @@ def how_many(n, data):
     do 1.2 to 1.4 times the work of one with two (docs/speed.md)."""
     images = sum(side.nbytes for split in (data.train, data.val, data.test) for side in split)
     room = psutil.virtual_memory().available / (PROCESS + 2 * images)
-    most = ON_GPU if torch.cuda.is_available() else n
-    return int(max(1, min(len(os.sched_getaffinity(0)), n, room, most)))
+    if torch.cuda.is_available():
+        room = min(room, ON_GPU, torch.cuda.mem_get_info()[0] / GPU_PROCESS)
+    return int(max(1, min(len(os.sched_getaffinity(0)), n, room)))
 
 
 def train_side_by_side(cfgs, data, runs, inception):
