@@ -23,6 +23,7 @@ COMMANDS = {
     "import": ("ganlib.use.import_command", "Take weights of the original CycleGAN code."),
     "compare": ("ganlib.compare.__main__", "Compare the scores of finished runs."),
     "doctor": ("ganlib.doctor.__main__", "Look at a data set before training."),
+    "check": ("ganlib.bench.check_command", "See whether this machine trains as it should."),
     "bench": ("ganlib.bench.__main__", "Measure how fast the training step is."),
     "runs": ("ganlib.runs.__main__", "List the runs that there are, and clean up."),
     "faces": ("ganlib.faces.__main__", "Write the built-in faces to a folder."),

@@ -40,6 +40,20 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def find_device(name: str | None) -> torch.device:
+    """The device of a name that --device gave, or the default one. InputError for one that is not
+    there."""
+    try:
+        device = torch.device(name) if name else default_device()
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"--device {name}: {str(error).splitlines()[0]}; expected cpu, or cuda where there is "
+            "a GPU"
+        ) from None
+    return device
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and the number of torch's threads, for the report."""
     if device.type == "cuda":

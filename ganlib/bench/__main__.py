@@ -100,11 +100,9 @@ def in_words(result):
 @click.option("--json", help="Write the figures there as well.", type=FILE)
 def command(**given):
     """Time the training step against the plain one, in turns."""
-    import torch  # these take long to import
-
-    from ganlib.bench.timing import grow, learn, measure_step
+    from ganlib.bench.timing import grow, learn, measure_step  # these take long to import
     from ganlib.data.domains import load_domains
-    from ganlib.device import default_device
+    from ganlib.device import find_device
 
     options = SimpleNamespace(**given)
     try:
@@ -113,14 +111,7 @@ def command(**given):
             raise InputError(f"--steps {options.steps}: expected 1 or more")
         if options.curves is not None and options.curves < 1:
             raise InputError(f"--curves {options.curves}: expected 1 or more")
-        try:
-            device = torch.device(options.device) if options.device else default_device()
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise InputError(
-                f"--device {options.device}: {str(error).splitlines()[0]}; expected cpu, or cuda "
-                "where there is a GPU"
-            ) from None
+        device = find_device(options.device)
         cfg = TrainConfig.from_recipe(
             options.recipe,
             idt_every=1,  # the step with all losses, whose operations are counted
