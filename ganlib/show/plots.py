@@ -236,6 +236,7 @@ def plot_quality(groups, titles, marks=None, log=(), by="step"):
         panel.set_visible(False)
     for panel in panels[-1]:
         panel.set_xlabel(by, fontsize=9)
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     handles = {
         label: handle
         for panel in panels.flat
