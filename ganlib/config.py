@@ -13,10 +13,10 @@ ARCHS = ("cyclegan", "uvcgan")
 
 # `cyclegan` is the paper's (Zhu et al. 2017) with what was published later for it: running means,
 # rates by the batch, no checkerboard. `default` is what a first search chose (docs/recipe.md, with
-# what is open of it): discriminators of two patch sizes before all. `seed` is the study's, fault
-# for fault.
+# what is open of it): discriminators of two patch sizes, which see colours, before all. `seed` is
+# the study's, fault for fault.
 RECIPES = {
-    "default": dict(d_coarse=0.5, idt_every=4, flip=True),
+    "default": dict(d_coarse=0.5, idt_every=4, flip=True, d_norm="spectral"),
     "cyclegan": {},
     "seed": dict(
         d_layers=3,
