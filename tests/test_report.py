@@ -204,7 +204,7 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(
 def test_settings_file_that_is_not_there_or_no_yaml(tmp_path, capsys):
     assert main(["quikc"]) == 2
     assert capsys.readouterr().err == (
-        "error: quikc: no such report settings; there are full, quarter, quick, seeds, study, "
+        "error: quikc: no such report settings; there are full, quick, seeds, short, study, "
         "or give the path of a YAML file\n"
     )
     (tmp_path / "odd.yaml").write_text("a: [1")
