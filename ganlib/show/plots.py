@@ -11,7 +11,7 @@ import torch
 from IPython import get_ipython
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from ganlib.data.domains import check_images, to_float
@@ -236,6 +236,7 @@ def plot_quality(groups, titles, marks=None, log=(), by="step"):
         panel.set_visible(False)
     for panel in panels[-1]:
         panel.set_xlabel(by, fontsize=9)
+        panel.xaxis.set_major_locator(MaxNLocator(5))  # of long numbers more would touch
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     handles = {
         label: handle
