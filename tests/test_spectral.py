@@ -143,3 +143,14 @@ def test_step_that_is_held_back_leaves_the_norms(tiny):
     images[0, 0, 0, 0, 0] = float("nan")
     fast_step.train_step(nets, opts, pools, images, cfg)
     assert all(torch.equal(norm.u, old) for norm, old in zip(norms(nets), vectors))
+
+
+def test_weight_that_is_tiny_keeps_its_direction():
+    conv = SpectralConv2d(3, 4, 4)
+    with torch.no_grad():
+        conv.weight.mul_(1e-8)
+        expected = conv.weight / torch.linalg.matrix_norm(conv.weight.flatten(1), ord=2)
+    conv.renew(50)
+    torch.testing.assert_close(conv.u.norm(), torch.tensor(1.0))
+    value = torch.linalg.vector_norm(conv.u @ conv.weight.flatten(1))
+    torch.testing.assert_close(conv.weight / value, expected, rtol=1e-3, atol=0)

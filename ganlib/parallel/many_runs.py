@@ -25,7 +25,7 @@ from ganlib.system.files import RUNS, expand
 
 PROCESS = 2 * 2**30  # bytes that a process of torch and a small training take, generously
 ON_GPU = 8  # runs of ngf 16 that an H100 was seen to train at once (docs/gpus.md)
-GPU_PROCESS = 4 * 2**30  # bytes of a GPU for one of them, generously: ngf 64 needs one in fours
+GPU_PROCESS = 4 * 2**30  # bytes of a GPU for a run, generously: ngf 64 in fours took 0.9 on an H100
 INSTALL = "pip install -e '.[dask]'"
 
 ALONE = Lock()  # torch's seed and number of threads belong to the process
