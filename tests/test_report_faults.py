@@ -332,11 +332,51 @@ def test_reader_that_goes_away_stops_a_report_as_an_interrupt_does(bench, tmp_pa
     )
 
 
+ORPHAN = """
+import subprocess, sys, time
+from pathlib import Path
+import psutil
+from ganlib.report.runner import stoppable
+start_child = (
+    "import os, subprocess, sys, time\\n"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)'])\\n"
+    "open('child.part', 'w').write(str(child.pid)); os.rename('child.part', 'child')\\n"
+    "time.sleep(300)"
+)
+with stoppable():
+    parent = subprocess.Popen([sys.executable, "-c", start_child])
+    try:
+        time.sleep(300)
+    except KeyboardInterrupt:
+        parent.kill()
+        parent.wait()
+        Path("orphaned").touch()
+        time.sleep(300)
+"""
+
+
+@pytest.mark.slow
+def test_second_interrupt_ends_what_has_lost_its_parent_since_the_first(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    wait_for((tmp_path / "child").exists)
+    process.send_signal(signal.SIGINT)
+    wait_for((tmp_path / "orphaned").exists)
+    assert not gone(tmp_path / "child")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    wait_for(lambda: gone(tmp_path / "child"))
+
+
 @pytest.mark.slow
 def test_second_interrupt_ends_at_once(bench, tmp_path):
-    write_notebook(
-        tmp_path, "one", "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", *SLEEP
-    )
+    shown, sleep = SLEEP
+    # In the cell that sleeps: a kernel sets its own handler anew before each cell
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + sleep
+    write_notebook(tmp_path, "one", shown, deaf)
     process = in_background(tmp_path, bench("one", folder=str(tmp_path)))
     wait_for((tmp_path / "pid").exists)
     process.send_signal(signal.SIGINT)

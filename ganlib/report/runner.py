@@ -283,11 +283,15 @@ def stoppable():
     """The first Ctrl-C or SIGTERM raises KeyboardInterrupt with its number; the second ends this
     process and what it started at once."""
 
+    # What ran at the first: a process whose parent has ended since is nobody's child by the second
+    started = set()
+
     def second(number, frame):
-        kill(psutil.Process().children(recursive=True))
+        kill({*started, *psutil.Process().children(recursive=True)})
         os._exit(128 + number)
 
     def first(number, frame):
+        started.update(psutil.Process().children(recursive=True))
         for each in handlers:
             signal.signal(each, second)
         raise KeyboardInterrupt(number)
