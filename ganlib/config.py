@@ -47,6 +47,7 @@ ADDED = {
     "shift": 0,
     "flip": False,
     "d_norm": "instance",
+    "parent": "",
 }
 
 STUDY_PAIRS = 80_000  # image pairs that a training of the study saw: 20 epochs of 4,000
@@ -119,6 +120,8 @@ class TrainConfig:
     # and deviation, as in the paper; or "spectral", the weights by their largest singular value,
     # which leaves the colours of an image to be seen
     d_norm: str = "instance"
+    # The run that the first weights come from, NAME@DIGEST (runs.parent); empty: drawn at random
+    parent: str = ""
 
     @classmethod
     def from_recipe(cls, /, recipe: str = "default", **values) -> "TrainConfig":
@@ -203,6 +206,8 @@ class Execution:
     # False: train from the start. A finished run in the folder is replaced when this one is
     # finished, an unfinished one at once.
     resume: bool = True
+    # Where a config with a parent finds it: the folder of a run, or a model file (runs.parent)
+    init_from: str = ""
     # Seconds between two checkpoints; the first is written after the first step.
     checkpoint_seconds: float = 60
 

@@ -29,8 +29,16 @@ from ganlib.pool import ImagePool
 from ganlib.runs.best import Best
 from ganlib.runs.checkpoint import State
 from ganlib.runs.finished import Run, load_run, reopen, score_run
-from ganlib.runs.folder import claim_run_folder, clear, find_missing, is_begun_anew, is_finished
+from ganlib.runs.folder import (
+    claim_run_folder,
+    clear,
+    find_checkpoints,
+    find_missing,
+    is_begun_anew,
+    is_finished,
+)
 from ganlib.runs.keeper import LOSS_PAIRS, Keeper
+from ganlib.runs.parent import start_from
 from ganlib.show.strip import FACES
 from ganlib.system.files import RUNS, expand, locked
 
@@ -76,11 +84,11 @@ def fit(
         launch(cfg, data, folder, how)
         return score_run(load_run(folder, device), data, inception)
     torch.manual_seed(cfg.seed)
-    nets = build_checked_nets(cfg, data, how, device)
+    state = begin(build_checked_nets(cfg, data, how, device), cfg, folder, how)
     with held(folder, cfg, data, how):
         judge = Judge(data, "val", limit=VAL_PAIRS, device=device) if rank() == 0 else None
         keeper = Keeper(folder, cfg, data, how, judge, started)
-        train(cfg, data, build_state(nets, cfg), keeper, how)
+        train(cfg, data, state, keeper, how)
     return score_run(load_run(folder, device), data, inception) if rank() == 0 else None
 
 
@@ -163,6 +171,16 @@ def build_checked_nets(
         nets = lay_out(build_nets(cfg, device), device, precision)
         mean_losses(nets, first, cfg, amp)
     return nets
+
+
+def begin(nets: Nets, cfg: TrainConfig, folder: Path, how: Execution) -> State:
+    """All that the steps of a run change, as it is before the first one: by the weights of its
+    parent, if it has one. InputError where that is not the one of the config."""
+    state = build_state(nets, cfg)
+    goes_on = how.resume and find_checkpoints(folder)  # and so its weights are in a checkpoint
+    if (cfg.parent or how.init_from) and not goes_on:
+        start_from(how.init_from, state, cfg)
+    return state
 
 
 def build_state(nets: Nets, cfg: TrainConfig) -> State:

@@ -18,7 +18,8 @@ def command(config):
     """Train one run, or go on with it where it was interrupted.
 
     CONFIG is a YAML file with `train` (fields of TrainConfig), `data` (parameters of load_domains)
-    and, if you like, `folder`, `inception`, `accumulate` and `resume: false`."""
+    and, if you like, `init_from` (a run or a model file to start from), `folder`, `inception`,
+    `accumulate` and `resume: false`."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         from ganlib.train_job import train_job  # takes long to import

@@ -28,7 +28,8 @@ def train_job(config):
         device = join_processes()
         data = load_data(job["data"], config)
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        how = Execution(device, accumulate=job["accumulate"], resume=job["resume"])
+        options = {name: job[name] for name in ("accumulate", "resume", "init_from")}
+        how = Execution(device, **options)
         run = fit(job["train"], data, folder, how, load_inception(job["inception"]))
         if run:
             speed = run.metrics["pairs_per_second"]

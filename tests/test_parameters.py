@@ -460,6 +460,7 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
             "accumulate": 2,
             "resume": False,
             "inception": "",
+            "init_from": "",
         }
     ]
 

@@ -4,14 +4,16 @@ from dataclasses import fields
 
 from ganlib.config import TrainConfig, check_pieces
 from ganlib.errors import InputError, printable, shown
+from ganlib.runs.parent import child_config, read_parent
 from ganlib.system.files import expand
 from ganlib.system.values import read_yaml, take_value
 
 
 def read_job(path):
     """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data":
-    arguments of load_domains, "folder", "inception", "accumulate", "resume"} -> the same with a
-    TrainConfig; InputError for what is not of these."""
+    arguments of load_domains, "init_from", "folder", "inception", "accumulate", "resume"} -> the
+    same with a TrainConfig; InputError for what is not of these. With init_from, a run or a model
+    file, fields that are not named are as they are there."""
     job = read_yaml(path)
     if not isinstance(job, dict) or not is_named(job.get("train")) or not is_named(job.get("data")):
         raise InputError(
@@ -21,6 +23,7 @@ def read_job(path):
     defaults = {
         "train": {},
         "data": {},
+        "init_from": "",
         "folder": "",
         "inception": "",
         "accumulate": 1,
@@ -35,12 +38,21 @@ def read_job(path):
     job = defaults | {name: value for name, value in job.items() if value is not None}
     job |= {
         name: take_value(name, job[name], defaults[name])
-        for name in ("folder", "inception", "accumulate", "resume")
+        for name in ("init_from", "folder", "inception", "accumulate", "resume")
     }
-    job |= {name: str(expand(job[name], name)) for name in ("folder", "inception") if job[name]}
+    for name in ("init_from", "folder", "inception"):
+        if job[name]:
+            job[name] = str(expand(job[name], name))
     train = take_fields(job["train"])
-    size = take_value("image_size", job["data"].get("image_size", train.get("image_size", 64)), 64)
-    cfg = TrainConfig.from_recipe(**({"image_size": size} | train))
+    is_child = job["init_from"] and "parent" not in train  # and not told in whole by parallel.child
+    usual = read_parent(job["init_from"]).cfg.image_size if is_child else 64
+    size = job["data"].get("image_size", train.get("image_size", usual))
+    size = take_value("image_size", size, 64)
+    train = {"image_size": size} | train
+    if is_child:
+        cfg = child_config(job["init_from"], **train)
+    else:
+        cfg = TrainConfig.from_recipe(**train)
     check_pieces(cfg.batch_size, job["accumulate"])
     return job | {"train": cfg, "data": job["data"] | {"image_size": size}}
 

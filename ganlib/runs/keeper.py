@@ -299,6 +299,7 @@ def describe_run(cfg, data, nets):
     return {
         "arch": cfg.arch,
         "recipe": cfg.recipe,
+        "parent": cfg.parent,
         "seed": cfg.seed,
         "steps": cfg.steps,
         "pairs": cfg.steps * cfg.batch_size,

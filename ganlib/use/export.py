@@ -17,7 +17,7 @@ CARD = """# {name}
 A model of ganlib that translates between two kinds of images, {a} (A) and {b} (B). It has learned
 without pairs: nobody has shown it which image of B belongs to one of A.
 
-- Architecture {arch}, {parameters:,} parameters a generator; recipe {recipe}; seed {seed}.
+- Architecture {arch}, {parameters:,} parameters a generator; recipe {recipe}; seed {seed}.{parent}
 - Trained on {pairs:,} pairs of {height}x{width} pixels, from the data set {data}: {n_a:,} images
   of A and {n_b:,} of B.
 - It takes and gives RGB images of any size. It knows images that look as those of its training, at
@@ -85,6 +85,11 @@ def refuse_other(path: Path, cfg: TrainConfig, told: dict) -> None:
             )
 
 
+def tell_parent(parent: str) -> str:
+    """What a card says of the run that this one started from."""
+    return f"\n- Its weights started from those of {one_line(parent)}." if parent else ""
+
+
 def write_card(run, told, file):
     """The page of a model, in Markdown."""
     (n_a, *_), (n_b, *_) = told["counts"]
@@ -99,6 +104,7 @@ def write_card(run, told, file):
         name=one_line(told["name"]),
         a=a,
         b=b,
+        parent=tell_parent(run.cfg.parent),
         arch=run.cfg.arch,
         parameters=run.metrics["parameters"]["g_ab"],
         recipe=run.cfg.recipe,
