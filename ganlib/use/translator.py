@@ -27,8 +27,11 @@ class Translator:
         translator = ganlib.load("reports/runs/NAME")
         selfie = translator(Image.open("anime.png"), to="B")
 
-    Weights are the running means. Raises InputError for a folder that holds no finished run, or one
-    whose generators were not kept, and for a file that holds no model."""
+    It knows its name, domains (the names of A and B), image_size (height and width of its
+    training), pairs (that it has seen; None where that is not known) and scores (of test images, by
+    name; {} where they are not known). Weights are the running means. Raises InputError for a
+    folder that holds no finished run, or one whose generators were not kept, and for a file that
+    holds no model."""
 
     def __init__(self, run, device=None):
         path = expand(run, "run")
@@ -38,6 +41,8 @@ class Translator:
             self.name = model.told["name"]
             self.domains = model.told["domains"]
             self.image_size = model.image_size
+            self.pairs = model.told.get("pairs")
+            self.scores = model.told.get("scores", {})
         else:
             run = load_run(path, device)
             if run.ema is None:
@@ -48,7 +53,9 @@ class Translator:
             generators = run.ema[:2]
             self.name = run.folder.resolve().name
             self.domains = tuple(run.metrics["data"]["domains"])
-            self.image_size = tuple(run.cfg.image_size)  # of the training
+            self.image_size = tuple(run.cfg.image_size)
+            self.pairs = run.metrics["pairs"]
+            self.scores = run.metrics.get("scores", {}).get("ema", {})
         self.nets = {"a": generators[1], "b": generators[0]}
         self.hash = digest(generators)
 
