@@ -340,3 +340,13 @@ def test_nothing_is_strange_where_the_domains_look_alike(tmp_path):
     known, features = look_at(images)
     assert 0.25 < (known.belongs > 0).mean() < 0.75 and (known.belongs < STRANGE).any()
     assert "strange" not in {finding.check for finding in check_likeness(known, features, images)}
+
+
+def test_no_progress_bar_of_cleanvision_is_a_widget():
+    """In a notebook tqdm.auto would be one, and stay in its output."""
+    from cleanvision.issue_managers import image_property_issue_manager
+    from tqdm.std import tqdm
+
+    from ganlib.doctor import checks  # noqa: F401
+
+    assert image_property_issue_manager.tqdm is tqdm

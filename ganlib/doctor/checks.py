@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tqdm import tqdm
 
 from ganlib.data.formats import fix_of, is_image_name
 from ganlib.data.ranges import CLIPPED, NOT_FINITE, is_wide, show_ends
@@ -24,9 +25,12 @@ from ganlib.data.tiff import UPPER
 from ganlib.faces import SPLITS
 from ganlib.show.progress import Progress
 
-# Of its progress bar, which misses ipywidgets in a notebook
 with warnings.catch_warnings(action="ignore"):
     from cleanvision import Imagelab
+    from cleanvision.issue_managers import image_property_issue_manager
+
+# In a notebook its progress bars would be widgets, which redirect_stderr does not hold back
+image_property_issue_manager.tqdm = tqdm
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 # cleanvision's scores, worse below: its own bounds, but for bright (0.05)

@@ -51,10 +51,12 @@ def drawn(name):
 
 def show_inline(quality):
     """Have a notebook show each figure below the cell that makes it, as JPEG of this quality (1
-    to 95), in matplotlib's own style: whatever backend and style MPLBACKEND or a matplotlibrc
-    name. In a report, figures have twice the dots an inch: its page shows them at the same size."""
+    to 95), in matplotlib's own style and in colours that the colour-blind tell apart: whatever
+    backend and style MPLBACKEND or a matplotlibrc name. In a report, figures have twice the dots an
+    inch: its page shows them at the same size."""
     get_ipython().run_line_magic("matplotlib", "inline")
     matplotlib.rcdefaults()
+    sns.set_palette("colorblind")
     dots = {"dpi": 200} if FEED in os.environ else {}
     set_matplotlib_formats("jpeg", pil_kwargs={"quality": quality}, **dots)
 
