@@ -28,7 +28,12 @@ def train_job(config):
         device = join_processes()
         data = load_data(job["data"], config)
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        how = Execution(device, accumulate=job["accumulate"], resume=job["resume"])
+        how = Execution(
+            device,
+            accumulate=job["accumulate"],
+            resume=job["resume"],
+            tensorboard=job["tensorboard"],
+        )
         run = fit(job["train"], data, folder, how, load_inception(job["inception"]))
         if run:
             speed = run.metrics["pairs_per_second"]

@@ -114,7 +114,7 @@ class Child:
         raise InputError(f"{lost} ({raised[:200]}); {describe_checkpoint(self.folder)}")
 
 
-def write_job(cfg, data, folder, accumulate=1, resume=True, inception=""):
+def write_job(cfg, data, folder, accumulate=1, resume=True, inception="", tensorboard=False):
     """What `python -m ganlib.train` takes for a run. InputError for data that another process
     cannot read as it is."""
     if data.loaded is None or data.changed:
@@ -129,6 +129,7 @@ def write_job(cfg, data, folder, accumulate=1, resume=True, inception=""):
         "accumulate": accumulate,
         "resume": resume,
         "inception": str(inception or ""),
+        "tensorboard": tensorboard,
     }
 
 

@@ -10,8 +10,8 @@ from ganlib.system.values import read_yaml, take_value
 
 def read_job(path):
     """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data":
-    arguments of load_domains, "folder", "inception", "accumulate", "resume"} -> the same with a
-    TrainConfig; InputError for what is not of these."""
+    arguments of load_domains, "folder", "inception", "accumulate", "resume", "tensorboard"} -> the
+    same with a TrainConfig; InputError for what is not of these."""
     job = read_yaml(path)
     if not isinstance(job, dict) or not is_named(job.get("train")) or not is_named(job.get("data")):
         raise InputError(
@@ -25,6 +25,7 @@ def read_job(path):
         "inception": "",
         "accumulate": 1,
         "resume": True,
+        "tensorboard": False,
     }
     if unknown := sorted(
         key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)
@@ -35,7 +36,7 @@ def read_job(path):
     job = defaults | {name: value for name, value in job.items() if value is not None}
     job |= {
         name: take_value(name, job[name], defaults[name])
-        for name in ("folder", "inception", "accumulate", "resume")
+        for name in ("folder", "inception", "accumulate", "resume", "tensorboard")
     }
     job |= {name: str(expand(job[name], name)) for name in ("folder", "inception") if job[name]}
     train = take_fields(job["train"])
