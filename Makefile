@@ -60,7 +60,7 @@ notebooks: $(VENV)/installed
 # The newest versions of everything, for the next commit: run the tests with them before.
 constraints:
 	@$(FIND_PYTHON); rm -rf $(VENV)/newest; $$python -m venv $(VENV)/newest && \
-	$(VENV)/newest/bin/python -m pip install --quiet --editable '.[hub,dask,heif]' && \
+	$(VENV)/newest/bin/python -m pip install --quiet --editable '.[hub,dask,heif,onnx,tensorboard]' && \
 	{ echo "# What was tested: every package with $$($$python --version) on Linux, by \`make constraints\`. make installs these versions."; \
 	  $(VENV)/newest/bin/python -m pip freeze --exclude-editable --exclude setuptools; } > $(VENV)/newest/constraints.txt && \
 	mv $(VENV)/newest/constraints.txt tests/constraints.txt; status=$$?; rm -rf $(VENV)/newest; exit $$status
@@ -85,7 +85,7 @@ audit: $(VENV)/installed
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) $(if $(filter $(INSTALLED),$(shell cat $(VENV)/installed 2>/dev/null)),,moved)
 	@$(FIND_PYTHON); \
 	echo "Installing into $(VENV) with $$($$python --version): torch and the notebook tools, some minutes the first time"; \
-	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet $(or $(CONSTRAINTS:%=--constraint %),--upgrade --upgrade-strategy eager) --editable '.[hub,dask,heif]' && echo "$(INSTALLED)" > $@
+	rm -f $@; $$python -m venv $(VENV) && $(RUN) pip install --quiet $(or $(CONSTRAINTS:%=--constraint %),--upgrade --upgrade-strategy eager) --editable '.[hub,dask,heif,onnx,tensorboard]' && echo "$(INSTALLED)" > $@
 
 define FIND_PYTHON
 python=; for p in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \

@@ -210,6 +210,8 @@ class Execution:
     init_from: str = ""
     # Seconds between two checkpoints; the first is written after the first step.
     checkpoint_seconds: float = 60
+    # Whether the log is also written as TensorBoard reads it (RUN/tensorboard, runs.board)
+    tensorboard: bool = False
 
 
 # What a field may be: one of some names ...

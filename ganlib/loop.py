@@ -27,6 +27,7 @@ from ganlib.parallel.launch import launch
 from ganlib.parallel.ranks import rank, world_size
 from ganlib.pool import ImagePool
 from ganlib.runs.best import Best
+from ganlib.runs.board import check_tensorboard
 from ganlib.runs.checkpoint import State
 from ganlib.runs.finished import Run, load_run, reopen, score_run
 from ganlib.runs.folder import (
@@ -247,6 +248,8 @@ def held(folder: Path, cfg: TrainConfig, data: Domains, how: Execution):
 
 def check_fit(cfg: TrainConfig, data: Domains, how: Execution, device: torch.device) -> None:
     """Raise InputError where a config cannot be trained on this data in this way."""
+    if how.tensorboard:
+        check_tensorboard()
     check_domains(data)
     size = tuple(data.train.a.shape[-2:])
     if size != tuple(cfg.image_size):

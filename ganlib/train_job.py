@@ -28,7 +28,7 @@ def train_job(config):
         device = join_processes()
         data = load_data(job["data"], config)
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))
-        options = {name: job[name] for name in ("accumulate", "resume", "init_from")}
+        options = {name: job[name] for name in ("accumulate", "resume", "init_from", "tensorboard")}
         how = Execution(device, **options)
         run = fit(job["train"], data, folder, how, load_inception(job["inception"]))
         if run:

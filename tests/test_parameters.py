@@ -450,7 +450,7 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
             cfg,
             faces._replace(loaded=given),
             tmp_path / "2024-01-01",
-            Execution(processes=2, accumulate=2, resume=False),
+            Execution(processes=2, accumulate=2, resume=False, tensorboard=True),
         )
     assert read == [
         {
@@ -461,6 +461,7 @@ def test_processes_read_what_they_were_given(faces, tiny, tmp_path, monkeypatch)
             "resume": False,
             "inception": "",
             "init_from": "",
+            "tensorboard": True,
         }
     ]
 

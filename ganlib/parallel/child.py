@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from ganlib.config import plain_config
+from ganlib.config import Execution, plain_config
 from ganlib.errors import InputError
 from ganlib.runs.checkpoint import describe_checkpoint
 from ganlib.show.progress import FEED
@@ -114,7 +114,7 @@ class Child:
         raise InputError(f"{lost} ({raised[:200]}); {describe_checkpoint(self.folder)}")
 
 
-def write_job(cfg, data, folder, accumulate=1, resume=True, inception="", init_from=""):
+def write_job(cfg, data, folder, how=Execution(), inception=""):
     """What `python -m ganlib.train` takes for a run. InputError for data that another process
     cannot read as it is."""
     if data.loaded is None or data.changed:
@@ -126,10 +126,11 @@ def write_job(cfg, data, folder, accumulate=1, resume=True, inception="", init_f
         "train": plain_config(cfg),
         "data": data.loaded,
         "folder": str(Path(folder).resolve()),
-        "accumulate": accumulate,
-        "resume": resume,
+        "accumulate": how.accumulate,
+        "resume": how.resume,
         "inception": str(inception or ""),
-        "init_from": str(init_from),
+        "init_from": str(how.init_from),
+        "tensorboard": how.tensorboard,
     }
 
 

@@ -55,7 +55,7 @@ def launch(cfg, data, folder, how):
 
     data: a Domains of load_domains; each process reads it again. Raises InputError with the line
     that a process ended with."""
-    job = write_job(cfg, data, folder, how.accumulate, how.resume, init_from=how.init_from)
+    job = write_job(cfg, data, folder, how)
     if torch.cuda.is_available() and how.processes > torch.cuda.device_count():
         raise InputError(
             f"processes {how.processes}: there are {torch.cuda.device_count()} GPUs here; expected "

@@ -9,8 +9,9 @@
     metrics.json         test losses, scores with their protocols, cost, warnings
     strip.png            the same faces through the training
 
-While it trains, .lock, checkpoint-STEP.pt, metrics.jsonl.part and strip.png.part;
-failed-step-STEP.pt where a loss was not finite.
+With Execution(tensorboard=True) also tensorboard/, event files. While it trains, .lock,
+checkpoint-STEP.pt, metrics.jsonl.part and strip.png.part; failed-step-STEP.pt where a loss was not
+finite.
 """
 
 import json
@@ -22,6 +23,7 @@ from ganlib.system.files import expand, write_atomic
 
 LOG = "metrics.jsonl.part"  # the log of a run that is not finished
 STRIP_PART = "strip.png.part"  # and its faces (show.strip)
+EVENTS = "tensorboard"  # the folder of what TensorBoard shows of a run (runs.board)
 # All that a run goes on from
 TO_GO_ON = ("checkpoint-*.pt", "failed-step-*.pt", LOG, STRIP_PART)
 MAGIC, CHECKPOINT_VERSION = "ganlib checkpoint", 1  # of the first line of a checkpoint

@@ -11,9 +11,9 @@ from ganlib.system.values import read_yaml, take_value
 
 def read_job(path):
     """A YAML file for `python -m ganlib.train`: {"train": fields of TrainConfig, "data":
-    arguments of load_domains, "init_from", "folder", "inception", "accumulate", "resume"} -> the
-    same with a TrainConfig; InputError for what is not of these. With init_from, a run or a model
-    file, fields that are not named are as they are there."""
+    arguments of load_domains, "init_from", "folder", "inception", "accumulate", "resume",
+    "tensorboard"} -> the same with a TrainConfig; InputError for what is not of these. With
+    init_from, a run or a model file, fields that are not named are as they are there."""
     job = read_yaml(path)
     if not isinstance(job, dict) or not is_named(job.get("train")) or not is_named(job.get("data")):
         raise InputError(
@@ -28,6 +28,7 @@ def read_job(path):
         "inception": "",
         "accumulate": 1,
         "resume": True,
+        "tensorboard": False,
     }
     if unknown := sorted(
         key if isinstance(key, str) else shown(key) for key in set(job) - set(defaults)
@@ -38,7 +39,7 @@ def read_job(path):
     job = defaults | {name: value for name, value in job.items() if value is not None}
     job |= {
         name: take_value(name, job[name], defaults[name])
-        for name in ("init_from", "folder", "inception", "accumulate", "resume")
+        for name in ("init_from", "folder", "inception", "accumulate", "resume", "tensorboard")
     }
     for name in ("init_from", "folder", "inception"):
         if job[name]:

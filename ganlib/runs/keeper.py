@@ -17,6 +17,7 @@ from ganlib.errors import NotFinite
 from ganlib.evaluate.health import find_warnings
 from ganlib.models.build import pack_weights
 from ganlib.parallel.ranks import agree, any_of, rank, world_size
+from ganlib.runs.board import Board, forget_events
 from ganlib.runs.checkpoint import (
     check_finite,
     describe_checkpoint,
@@ -80,6 +81,10 @@ class Keeper:
         agree(checkpoint=done, data=self.data.fingerprint, config=self.cfg)
         self.done = done
         self.log = Log(self.folder, self.cfg.steps, length, self.cfg.idt_every)
+        if self.judge and not done:
+            forget_events(self.folder)
+        if self.judge and self.how.tensorboard:
+            self.log.board = Board(self.folder, self.judge.pair, done)
         if self.judge:
             steps = self.cfg.steps
             self.live = LiveTraining(self.folder, self.judge.pair, steps, self.epoch_steps)
@@ -120,6 +125,7 @@ class Keeper:
         with ExitStack() as stack:
             self.stop = stack.enter_context(Stop())
             stack.enter_context(self.log)
+            stack.enter_context(self.log.board or nullcontext())
             self.progress = Progress(label, cfg.steps, self.folder, initial=self.done)
             stack.enter_context(self.progress)
             stack.enter_context(out_of_memory(cfg, self.how.accumulate, world_size()))
@@ -218,6 +224,8 @@ class Keeper:
             save_failure(self.folder, error, batch, self.cfg, state)
             raise
         state.best.offer(line, state.nets, state.emas)
+        if self.log.board:
+            self.log.board.add_faces(step, fakes)
         found = find_warnings(self.log.table(), self.cfg.steps, judge.untranslated, judge.inverted)
         for kind, text in found.items():
             if kind not in self.tally["warnings"]:
@@ -234,6 +242,8 @@ class Keeper:
             wall = self.tally["wall"] + self.tick - self.started
             tally = self.tally | {"wall": wall}
             known = self.log.state()
+            if self.log.board:
+                self.log.board.flush()
             save_checkpoint(
                 self.folder, step, self.cfg, self.data.fingerprint, self.state, tally, known
             )

@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from ganlib.errors import InputError, printable
 from ganlib.runs.folder import (
+    EVENTS,
     FILES,
     LOG,
     STRIP_PART,
@@ -31,7 +32,7 @@ from ganlib.system.files import HOME, RUNS, expand, find_holder, locked, raise_u
 
 DAY = 24 * 3600  # seconds
 PART = r"\..+\.([0-9]+)\.part"  # what a process writes before it has its name
-OF_A_BEGUN_RUN = rf"config\.json|\.lock|{LOG}|{STRIP_PART}|{PART}"
+OF_A_BEGUN_RUN = rf"config\.json|\.lock|{LOG}|{STRIP_PART}|{EVENTS}|{PART}"
 
 
 def list_runs(folders):

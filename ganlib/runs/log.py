@@ -45,6 +45,7 @@ class Log:
         self.rows = 0  # written steps
         self.val = {}  # the last validation
         self.sha256 = hashlib.sha256()
+        self.board = None  # a runs.board.Board that is shown each written line, too
 
     def __enter__(self):
         try:
@@ -106,6 +107,8 @@ class Log:
         except OSError as error:
             raise_unwritable(error, self.path, len(text))
         self.remember(line)
+        if self.board:
+            self.board.add(line)
         return line
 
     def remember(self, line):

@@ -8,6 +8,7 @@ from ganlib.errors import InputError, one_line, printable
 from ganlib.evaluate.scores import show_score
 from ganlib.runs.finished import load_run
 from ganlib.system.files import locked, write_atomic
+from ganlib.use.formats import FORMATS, check_installed, read_told
 from ganlib.use.packed import VALUES, name_file, pack, unpack
 
 TOLD = ("kid_probe_a", "kid_probe_b", "content_ab", "content_ba", "agreement_ab", "agreement_ba")
@@ -49,13 +50,22 @@ the entry `ganlib` of its header is JSON with config, domains and scores. An ima
 float32 (N, 3, H, W), each value {values}.
 """
 
+OTHERS = """
+The same in other formats, from A to B and from B to A, for any N, and H and W that are multiples of
+{factor}: {files}.
+"""
 
-def export(folder, out=""):
+
+def export(folder, out="", formats=()):
     """Write the running means of a run's generators as OUT.safetensors, and beside it OUT.md, which
-    says what they are; returns both paths. out: a file, or "" for the run's name, here.
+    says what they are; returns both paths. out: a file, or "" for the run's name, here. formats:
+    of use.formats.FORMATS; each writes OUT-ab and OUT-ba with its ending, too.
 
     Raises InputError for a folder that holds no finished run, for one whose generators were not
-    kept, for a file that is there and is another model, and where it cannot be written."""
+    kept, for a file that is there and is another model, for a format that is not installed or would
+    give another translation, and where a file cannot be written."""
+    if "onnx" in formats:
+        check_installed()
     run = load_run(folder, "cpu")
     if run.ema is None:
         raise InputError(f"run folder {printable(run.folder)}: its generators were not kept")
@@ -67,18 +77,47 @@ def export(folder, out=""):
     told["fingerprint"] = data["fingerprint"]
     told |= {"counts": data["counts"], "pairs": run.metrics["pairs"], "scores": scores}
     with locked(path.parent / f".{path.name}.lock", printable(path)):
-        refuse_other(path, run.cfg, told)
+        places = name_others(path, formats)
+        refuse_other(path, run.cfg, told, places)
+        others = make_others(run, told, places)
         pack(path, run.ema.g_ab, run.ema.g_ba, run.cfg, told)
+        for place, content in others.items():
+            write_atomic(place, content)
         card = path.with_suffix(".md")
-        write_atomic(card, write_card(run, told, path.name).encode())
+        write_atomic(card, write_card(run, told, path.name, list(others)).encode())
     return path, card
 
 
-def refuse_other(path: Path, cfg: TrainConfig, told: dict) -> None:
-    """Raise InputError where a file is there that is no export of this run."""
+def name_others(path: Path, formats) -> dict[Path, tuple[str, str]]:
+    """{file: (its format, "ab" or "ba")} of a model's other files."""
+    places = {}
+    for name in formats:
+        for way in ("ab", "ba"):
+            places[path.with_name(f"{path.stem}-{way}{FORMATS[name][0]}")] = name, way
+    return places
+
+
+def make_others(run, told: dict, places: dict[Path, tuple[str, str]]) -> dict[Path, bytes]:
+    """What is to be written to the files of name_others. InputError where a format gives another
+    translation than the run."""
+    known = told | {"config": plain_config(run.cfg), "values": VALUES}
+    nets = {"ab": run.ema.g_ab, "ba": run.ema.g_ba}
+    made = {}
+    for place, (name, way) in places.items():
+        make = FORMATS[name][1]
+        made[place] = make(nets[way], tuple(run.cfg.image_size), known | {"way": way})
+    return made
+
+
+def refuse_other(path: Path, cfg: TrainConfig, told: dict, others=()) -> None:
+    """Raise InputError where a file is there that is no export of this run. others: its files in
+    other formats."""
     mine = {"name": told["name"], "fingerprint": told["fingerprint"], "config": plain_config(cfg)}
-    for place in (path, path.with_suffix(".md")):
-        theirs = unpack(path, "cpu").told if path.exists() else {}
+    for place in (path, path.with_suffix(".md"), *others):
+        if place in others:
+            theirs = read_told(place)
+        else:
+            theirs = unpack(path, "cpu").told if path.exists() else {}
         if place.exists() and any(theirs.get(key) != value for key, value in mine.items()):
             raise InputError(
                 f"--out {printable(place)}: is there, and not this run; choose another name"
@@ -90,8 +129,8 @@ def tell_parent(parent: str) -> str:
     return f"\n- Its weights started from those of {one_line(parent)}." if parent else ""
 
 
-def write_card(run, told, file):
-    """The page of a model, in Markdown."""
+def write_card(run, told, file, others=()):
+    """The page of a model, in Markdown. others: its files in other formats."""
     (n_a, *_), (n_b, *_) = told["counts"]
     rows = ["| score | value |", "|---|---|"]
     for name in TOLD:
@@ -100,7 +139,10 @@ def write_card(run, told, file):
     _, _, tested_a = told["counts"][0]
     _, _, tested_b = told["counts"][1]
     a, b = map(one_line, told["domains"])
-    return CARD.format(
+    card = CARD
+    if others:
+        card += OTHERS
+    return card.format(
         name=one_line(told["name"]),
         a=a,
         b=b,
@@ -119,4 +161,6 @@ def write_card(run, told, file):
         scores="\n".join(rows) if len(rows) > 2 else "It has not been scored.",
         file=file,
         values=f"is {VALUES}",
+        factor=2 ** getattr(run.ema.g_ab, "n_down", 0),
+        files=", ".join(f"`{place.name}`" for place in others),
     )

@@ -13,17 +13,23 @@ from ganlib.system.command import FILE, FOLDER, call, run
 @click.option(
     "--out", default="", help="Name of the file, without .safetensors; else RUN's, here.", type=FILE
 )
-def command(folder, out):
+@click.option("--onnx", is_flag=True, help="Also write OUT-ab.onnx and OUT-ba.onnx.")
+@click.option("--torch-export", is_flag=True, help="Also write OUT-ab.pt2 and OUT-ba.pt2.")
+def command(folder, out, **formats):
     """Write the generators of a finished run as one file that others can use, OUT.safetensors, and
     beside it OUT.md, which says what they are.
 
-    RUN is the folder of a finished run. `ganlib translate` and ganlib.load take the file."""
-    from ganlib.use.export import export  # takes long to import
+    RUN is the folder of a finished run. `ganlib translate` and ganlib.load take the file. Files of
+    other formats hold one generator each, and are run once to see that they give the same."""
+    from ganlib.use.export import export, name_others  # takes long to import
 
-    path, card = export(folder, out)
+    asked = [name for name, wanted in formats.items() if wanted]
+    path, card = export(folder, out, asked)
     print(
         f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB; {printable(card)} says what it is"
     )
+    for other in name_others(path, asked):
+        print(f"{printable(other)}: {other.stat().st_size / 1e6:.1f} MB")
     return 0
 
 
