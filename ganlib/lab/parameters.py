@@ -33,11 +33,11 @@ PARAMETERS = {field.name: field.default for field in fields(TrainConfig)} | {
     "speed": "",
     "value_range": "",
     "settings": {"lambda_idt": 0.5},
-    "model": "",
+    "model_path": "",
     "pictures": "",
     "to": "B",
 }
-PATHS = ("data", "inception", "runs", "speed", "model", "pictures")
+PATHS = ("data", "inception", "runs", "speed", "model_path", "pictures")
 LEAST = {
     "builtin_a": 1,
     "builtin_b": 1,
