@@ -64,9 +64,7 @@ def test_generators_name_a_size_they_cannot_take(cls, size):
 
 @pytest.mark.parametrize("arch", ["cyclegan", "uvcgan"])
 @pytest.mark.parametrize("size", [30, 8, 32, 64])
-def test_size_that_cannot_be_trained_is_told_before_the_data_is_read(
-    arch, size, tmp_path, capsys
-):
+def test_size_that_cannot_be_trained_is_told_before_the_data_is_read(arch, size, tmp_path, capsys):
     """8 is too small for discriminators of two sizes."""
     job = {"train": {"arch": arch, "image_size": size}, "data": {"data": str(tmp_path / "none")}}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
