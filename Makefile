@@ -3,6 +3,7 @@
 # make study    the study at its own length, 80,000 pairs -> reports/study/report.html; trains for hours what is not committed yet
 # make test     every test, the notebooks among them, on all cores
 # make test-fast   the quick ones of them, for while one edits: a minute on two cores
+# make lab-test    all notebooks on their defaults in JupyterLab, in Chromium, as a person opens and runs them: ten minutes
 # make format   puts the code in the house's form (ruff), and tells what it cannot mend
 # make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
@@ -41,6 +42,9 @@ test: $(VENV)/installed
 
 test-fast: $(VENV)/installed
 	@$(RUN) pytest -n auto -m "not slow" -q tests
+
+lab-test: $(VENV)/installed
+	@GANLIB_LAB_ALL=1 $(RUN) pytest -q -rs --durations=0 --durations-min=5 tests/test_jupyterlab.py
 
 format: $(VENV)/installed
 	@$(RUN) ruff check --fix && $(RUN) ruff format ganlib tests
@@ -98,4 +102,4 @@ endef
 
 moved:
 
-.PHONY: install report compare study test test-fast faults lab notebooks constraints oldest audit moved
+.PHONY: install report compare study test test-fast lab-test faults lab notebooks constraints oldest audit moved

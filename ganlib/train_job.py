@@ -11,6 +11,7 @@ from ganlib.data.domains import load_domains
 from ganlib.errors import InputError, printable
 from ganlib.lab.parameters import check_parameters
 from ganlib.loop import fit
+from ganlib.models.build import check_sizes
 from ganlib.parallel.launch import ProcessLost, join_processes
 from ganlib.parallel.ranks import rank, world_size
 from ganlib.runs.checkpoint import describe_checkpoint
@@ -25,6 +26,7 @@ def train_job(config):
     folder = None
     try:
         job = read_job(config)
+        check_sizes(job["train"])
         device = join_processes()
         data = load_data(job["data"], config)
         folder = Path(job["folder"] or RUNS / job["train"].name(data.fingerprint))

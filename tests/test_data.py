@@ -220,7 +220,10 @@ def test_unusable_data_names_the_path_in_one_line(tmp_path, files, message, kind
     assert str(tmp_path / kind) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_data_that_is_not_there_or_no_zip(tmp_path):
+def test_data_that_is_not_there_or_no_zip(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"data nowhere: .*; looked in {tmp_path}\)"):
+        load_domains("nowhere")
     with pytest.raises(InputError, match=r"data .*/nowhere: no such folder or zip"):
         load_domains(tmp_path / "nowhere")
     (tmp_path / "text.zip").write_text("not a zip")

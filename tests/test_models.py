@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import yaml
 
 from ganlib import InputError
 from ganlib.losses import gan_loss
@@ -15,6 +16,7 @@ from ganlib.models import (
     UVCGANGenerator,
     init_normal,
 )
+from ganlib.train_job import train_job
 
 GENERATORS = (CycleGANGenerator, UVCGANGenerator)
 
@@ -58,6 +60,20 @@ def test_generators_name_a_size_they_cannot_take(cls, size):
         match=rf"image size {size[0]}x{size[1]}: {cls.__name__} needs .* multiples of 4, 8 or",
     ):
         cls(ngf=4)(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "uvcgan"])
+@pytest.mark.parametrize("size", [30, 8, 32, 64])
+def test_size_that_cannot_be_trained_is_told_before_the_data_is_read(arch, size, tmp_path, capsys):
+    """8 is too small for discriminators of two sizes."""
+    job = {"train": {"arch": arch, "image_size": size}, "data": {"data": str(tmp_path / "none")}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    before = torch.get_rng_state()
+    assert train_job(tmp_path / "job.yaml") == 2
+    said = capsys.readouterr().err
+    told = f"error: image size {size}x{size}: " if size < 32 else "error: data "
+    assert said.startswith(told) and said.count("\n") == 1
+    assert before.equal(torch.get_rng_state())
 
 
 @pytest.mark.parametrize("cls", GENERATORS)

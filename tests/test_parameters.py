@@ -295,6 +295,16 @@ def test_what_cannot_be_used_is_told_in_one_line(given, message):
     assert message in str(told.value) and str(told.value).isprintable()
 
 
+def test_parameter_that_papermill_warns_of_is_refused_by_the_first_cell():
+    cells = ["", "seed = 0  # of all\nsize = 32", "# Parameters\nseed = 1\n"]
+    assert check_parameters({"seed": 1, "In": cells}) == {"seed": 1}
+    cells[2] += "sized = 3\n"
+    with pytest.raises(InputError) as told:
+        check_parameters({"seed": 1, "In": cells})
+    assert str(told.value) == "sized: no such parameter of this notebook; there are seed, size"
+    assert check_parameters({"seed": 1, "In": ["", cells[1], "mine = 3", cells[2]]}) == {"seed": 1}
+
+
 def test_model_may_have_seeds_of_its_own():
     models = [{"arch": "uvcgan", "seeds": "[0]"}, {"ngf": "8"}]
     told = check_parameters({"models": models, "seeds": [0, 1]})["models"]

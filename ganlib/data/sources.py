@@ -65,6 +65,8 @@ def open_source(data):
         kind = path.stat().st_mode
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         reason = error.strerror if isinstance(error, OSError) else printable(error)
+        if not path.is_absolute():
+            reason += f"; looked in {shorten(Path.cwd())}"
         raise InputError(
             f'data {shorten(data)}: no such folder or zip file ({reason}); expected "builtin", a '
             "folder, a zip or "

@@ -1,12 +1,13 @@
 """The parameters of the notebooks: their kinds and limits, checked in one place before anything
 else runs."""
 
+import re
 from contextlib import suppress
 from dataclasses import fields
 
 from ganlib.config import TrainConfig, check_pieces
 from ganlib.data.ranges import check_value_range, to_lists
-from ganlib.errors import InputError, shown
+from ganlib.errors import InputError, printable, shown
 from ganlib.runs.job import take_fields
 from ganlib.system.files import check_home, expand
 from ganlib.system.values import parse_yaml, take_value
@@ -58,6 +59,7 @@ def check_parameters(given, like=PARAMETERS):
     expected (papermill reads a folder's name 2026 as one); in a path ~ is the home folder. A
     notebook calls it first of all: globals().update(check_parameters(globals())). Raises
     InputError, one line that names the parameter."""
+    check_injected(given.get("In", []))
     values = {name: take_parameter(name, given[name], like[name]) for name in like if name in given}
     known = {
         name: value
@@ -78,6 +80,26 @@ def check_parameters(given, like=PARAMETERS):
     if "models" in known:
         values["models"] = check_models(known["models"], known.get("seed", 0))
     return values
+
+
+def check_injected(cells):
+    """Raise InputError for a parameter that papermill was given and that the notebook has not:
+    papermill itself only warns. cells: what a kernel has run, of which the first has the
+    parameters, and the second, of papermill, those that were given."""
+    if len(cells) < 3 or not cells[2].startswith("# Parameters\n"):
+        return
+    known, given = map(assigned, cells[1:3])
+    for name in given:
+        if known and name not in known:
+            raise InputError(
+                f"{printable(name)[:100]}: no such parameter of this notebook; there are "
+                f"{', '.join(known)}"
+            )
+
+
+def assigned(text):
+    """The names that the lines of a cell give a value."""
+    return re.findall(r"(?m)^(\w+) *=(?!=)", text)
 
 
 def take_parameter(name, value, like):

@@ -66,6 +66,15 @@ def build_nets(cfg: TrainConfig, device: torch.device) -> Nets:
     return Nets(*[net.to(device) for net in nets])
 
 
+def check_sizes(cfg: TrainConfig) -> None:
+    """Raise InputError for an image_size that the networks of a config cannot take: told on shapes
+    alone, before any image is read."""
+    with torch.device("meta"), torch.no_grad():
+        image = torch.empty(1, 3, *cfg.image_size)
+        build_generator(cfg)(image)
+        build_discriminator(cfg)(image)
+
+
 def coarse_nets(nets: Nets) -> Nets:
     """What of four networks that go from coarse to fine trains at half the size."""
     return Nets(*[net.coarse for net in nets])

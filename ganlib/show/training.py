@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ganlib.data.domains import to_float
 
 POINTS = 100  # of a curve: with more steps each point is the mean of several
+CURVES_HEIGHT = 1.7  # inches
 LIVE_ROWS = 4  # moments in a picture that is refreshed
 CURVES = {  # title of a panel -> its losses, and what the legend calls them
     "cycle loss": {"cycle": "both directions"},
@@ -28,11 +29,16 @@ def show_strip(strip, width=8.0):
 
 def draw_training(history, validations, strip, steps, width=7.0):
     """The curves of a training of so many steps, and below them its faces at the first moment and
-    at the last ones. history: a table of the losses (columns split, step, their names).
-    validations: rows of what was validated. -> Figure, of one size for a whole training."""
+    at the last ones, or no faces where strip is None. history: a table of the losses (columns
+    split, step, their names). validations: rows of what was validated. -> Figure, of one size for a
+    whole training."""
+    if strip is None:
+        figure = Figure(figsize=(width, CURVES_HEIGHT), dpi=100)
+        draw_curves(figure, history[history.split == "train"], validations, steps)
+        return figure
     n = len(strip.steps)
     moments = [0, *range(max(1, n - LIVE_ROWS + 1), n)] if n else []
-    heights = 1.7, strip_height(strip, 1 + LIVE_ROWS, width)
+    heights = CURVES_HEIGHT, strip_height(strip, 1 + LIVE_ROWS, width)
     figure = Figure(figsize=(width, sum(heights)), dpi=100)
     above, below = figure.subfigures(2, 1, height_ratios=heights)
     draw_curves(above, history[history.split == "train"], validations, steps)
@@ -43,7 +49,7 @@ def draw_training(history, validations, strip, steps, width=7.0):
 def draw_curves(figure, history, validations, steps):
     """A panel of each of CURVES, empty where there is nothing to draw yet."""
     panels = figure.subplots(1, len(CURVES))
-    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.22, top=0.86, wspace=0.22)
+    figure.subplots_adjust(left=0.06, right=0.97, bottom=0.22, top=0.86, wspace=0.22)
     for panel, (title, losses) in zip(panels, CURVES.items()):
         highest = 0.0
         for colour, (name, label) in zip(sns.color_palette(), losses.items()):
@@ -92,7 +98,10 @@ def draw_strip(figure, strip, moments, rows=None):
     width = figure.bbox.width / figure.dpi
     height = figure.bbox.height / figure.dpi
     rows = rows or 1 + len(moments)
-    labels = ["real", *[f"step {strip.steps[i]:,}" for i in moments]]
+    labels = ["real"]
+    for i in moments:
+        step = strip.steps[i]
+        labels.append(f"step {step:,}" if step < 1000 else f"step\n{step:,}")  # for its width
     n = len(strip.real)
     n_a = strip.n_a
     side = (width - LEFT - MIDDLE) / n, (height - TOP) / rows  # of a face, in inches
