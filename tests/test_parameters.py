@@ -92,7 +92,8 @@ def is_of_kind(value, like):
 @pytest.mark.parametrize("notebook", NAMES)
 def test_every_parameter_is_checked_first_of_all(notebook):
     assert set_up(notebook) == DEFAULTS[notebook]
-    assert set_up(notebook, seed="48")["seed"] == 48
+    number = next(name for name in ("image_size", "seed") if name in DEFAULTS[notebook])
+    assert set_up(notebook, **{number: "48"})[number] == 48
     for name, default in DEFAULTS[notebook].items():
         assert is_of_kind(default, PARAMETERS[name]), name
 
