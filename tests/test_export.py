@@ -52,6 +52,9 @@ def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
         save_file(weights, path, {"ganlib": json.dumps(told | change)})
         with pytest.raises(InputError, match="m.safetensors: is there, and not this run"):
             export(run, tmp_path / "m")
+    del told["config"]["parent"]  # as an export of before there was that field
+    save_file(weights, path, {"ganlib": json.dumps(told)})
+    export(run, tmp_path / "m")
     for out in (".", "..", str(tmp_path)):
         with pytest.raises(InputError, match="a folder; expected the name of a new file"):
             export(run, out)

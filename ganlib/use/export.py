@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ganlib.compare.tables import describe
-from ganlib.config import TrainConfig, plain_config
+from ganlib.config import ADDED, TrainConfig, plain_config
 from ganlib.errors import InputError, one_line, printable
 from ganlib.evaluate.scores import show_score
 from ganlib.runs.finished import load_run
@@ -118,6 +118,8 @@ def refuse_other(path: Path, cfg: TrainConfig, told: dict, others=()) -> None:
             theirs = read_told(place)
         else:
             theirs = unpack(path, "cpu").told if path.exists() else {}
+        if "config" in theirs:  # of an export of before a field was there
+            theirs = theirs | {"config": ADDED | theirs["config"]}
         if place.exists() and any(theirs.get(key) != value for key, value in mine.items()):
             raise InputError(
                 f"--out {printable(place)}: is there, and not this run; choose another name"
