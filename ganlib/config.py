@@ -206,7 +206,7 @@ class Execution:
     # False: train from the start. A finished run in the folder is replaced when this one is
     # finished, an unfinished one at once.
     resume: bool = True
-    # Where a config with a parent finds it: the folder of a run, or a model file (runs.parent)
+    # Where the weights of the parent are: the folder of a run, or a model file (runs.parent)
     init_from: str = ""
     # Seconds between two checkpoints; the first is written after the first step.
     checkpoint_seconds: float = 60

@@ -19,7 +19,7 @@ def command(config):
 
     CONFIG is a YAML file with `train` (fields of TrainConfig), `data` (parameters of load_domains)
     and, if you like, `init_from` (a run or a model file to start from), `folder`, `inception`,
-    `accumulate` and `resume: false`."""
+    `accumulate`, `tensorboard: true` and `resume: false`."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         from ganlib.train_job import train_job  # takes long to import

@@ -60,6 +60,13 @@ def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
             export(run, out)
 
 
+def test_file_of_another_format_does_not_stay_beside_a_new_model(run, tmp_path):  # noqa: F811
+    (tmp_path / "m-ba.onnx").write_text("of an earlier export")
+    with pytest.raises(InputError, match="m-ba.onnx: of an earlier export, and would stay"):
+        export(run, tmp_path / "m")
+    assert [path.name for path in tmp_path.glob("m*")] == ["m-ba.onnx"]
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -70,6 +77,8 @@ def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
         "integers",
         "nan",
         "no header",
+        "scores",
+        "pairs",
         "weights",
         "arch",
         "config",
@@ -90,6 +99,9 @@ def test_file_that_is_no_model_is_told_in_one_line(run, tmp_path, harm):  # noqa
         first = next(iter(weights))
         weights[first] = weights[first].to(torch.int32 if harm == "integers" else torch.float32)
         weights[first][0] = 1 if harm == "integers" else float("nan")
+        save_file(weights, path, {"ganlib": json.dumps(told)})
+    elif harm in ("scores", "pairs"):
+        told |= {"scores": {"kid_probe_a": 3}} if harm == "scores" else {"pairs": "many"}
         save_file(weights, path, {"ganlib": json.dumps(told)})
     elif harm == "no header":
         save_file(weights, path)

@@ -297,7 +297,7 @@ def test_what_cannot_be_used_is_told_in_one_line(given, message):
 
 
 def test_parameter_that_papermill_warns_of_is_refused_by_the_first_cell():
-    cells = ["", "seed = 0  # of all\nsize = 32", "# Parameters\nseed = 1\n"]
+    cells = ["", "seed: int = 0  # of all\nsize = 32", "# Parameters\nseed = 1\n"]
     assert check_parameters({"seed": 1, "In": cells}) == {"seed": 1}
     cells[2] += "sized = 3\n"
     with pytest.raises(InputError) as told:

@@ -1,12 +1,14 @@
 """Runs that start from the weights of another one."""
 
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 import yaml
 
-from ganlib.config import Execution, TrainConfig
+from ganlib import fast_step, loop
+from ganlib.config import ADDED, Execution, TrainConfig, plain_config
 from ganlib.errors import InputError
 from ganlib.loop import begin, fit
 from ganlib.models.build import build_nets
@@ -15,6 +17,7 @@ from ganlib.runs.job import read_job
 from ganlib.runs.kept import keep
 from ganlib.runs.parent import child_config, read_parent
 from ganlib.use.export import export
+from ganlib.use.packed import pack
 
 CPU = torch.device("cpu")
 
@@ -118,3 +121,56 @@ def test_several_processes_start_from_it_too(parent, faces, tmp_path):
         mine = [v for k, v in run.nets.g_ab.state_dict().items() if k.endswith(name)]
         theirs = [v for k, v in parent.nets.g_ab.state_dict().items() if k.endswith(name)]
         assert all(one.equal(other) for one, other in zip(mine, theirs))
+
+
+@pytest.mark.slow
+def test_child_goes_on_without_its_parent_where_the_job_names_its_folder(
+    parent, faces, tmp_path, monkeypatch
+):
+    (tmp_path / "parent").mkdir()
+    for path in parent.folder.iterdir():
+        (tmp_path / "parent" / path.name).write_bytes(path.read_bytes())
+    told = {"init_from": str(tmp_path / "parent"), "folder": str(tmp_path / "child")}
+    told |= {"train": {"steps": 3, "decay_from": 0.0}, "data": {"data": "builtin"}}
+    job = tmp_path / "job.yaml"
+    job.write_text(yaml.safe_dump(told))
+    read = read_job(job)
+    how = Execution(init_from=read["init_from"])
+    monkeypatch.setattr(loop, "train_step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(read["train"], faces, read["folder"], how)
+    monkeypatch.undo()
+    (tmp_path / "parent").rename(tmp_path / "moved")
+    again = read_job(job)
+    assert again["train"] == read["train"]
+    run = fit(again["train"], faces, again["folder"], how)
+    assert run.metrics["resumed_at"] == [1] and run.metrics["parent"] == read["train"].parent
+
+
+def stop(*args, **kwargs):
+    """A training step, and Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+    return fast_step.train_step(*args, **kwargs)
+
+
+def test_older_model_file_is_read_as_it_was_trained(tiny, tmp_path):
+    """What its header does not know is as it was before there was a choice, and not the recipe's
+    of today."""
+    cfg = tiny("default", d_coarse=0.0, flip=False, d_norm="instance", idt_every=1)
+    nets = build_nets(cfg, CPU)
+    known = plain_config(cfg)
+    for name in ADDED:
+        del known[name]
+    told = {"name": "old", "domains": ["a", "b"], "config": known}
+    pack(tmp_path / "old.safetensors", nets.g_ab, nets.g_ba, cfg, told)
+    assert read_parent(tmp_path / "old.safetensors").cfg == cfg
+
+
+def test_parent_from_coarse_to_fine_asks_how_the_child_goes(tiny, tmp_path):
+    cfg = tiny(d_coarse=0.5, coarse_until=0.5)
+    nets = build_nets(cfg, CPU)
+    path = tmp_path / "coarse.safetensors"
+    pack(path, nets.g_ab, nets.g_ba, cfg, {"name": "coarse", "domains": ["a", "b"]})
+    with pytest.raises(InputError, match="^coarse_until: missing, and init_from needs it"):
+        child_config(path, steps=4, decay_from=0.0)
+    assert child_config(path, steps=4, decay_from=0.0, coarse_until=0.25).coarse_steps() == 1

@@ -21,10 +21,13 @@ from ganlib.system.surroundings import prefer_own_kernel
 
 COPIES = HOME / "notebooks"
 ADDRESS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
+# Of what a browser sends at once, such as pictures for notebook 06; 10 MiB by default
+MOST_BYTES = 100 * 2**20
 # No question whether it may fetch news, no news, and no look for a newer version of itself.
 QUIET = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    f"--ServerApp.tornado_settings={{'websocket_max_message_size': {MOST_BYTES}}}",
 )
 
 

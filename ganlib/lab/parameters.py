@@ -84,8 +84,8 @@ def check_parameters(given, like=PARAMETERS):
 
 def check_injected(cells):
     """Raise InputError for a parameter that papermill was given and that the notebook has not:
-    papermill itself only warns. cells: what a kernel has run, of which the first has the
-    parameters, and the second, of papermill, those that were given."""
+    papermill itself only warns. cells: what a kernel has run. The first cell has the
+    parameters of the notebook; papermill adds a second one, with those that it was given."""
     if len(cells) < 3 or not cells[2].startswith("# Parameters\n"):
         return
     known, given = map(assigned, cells[1:3])
@@ -99,7 +99,7 @@ def check_injected(cells):
 
 def assigned(text):
     """The names that the lines of a cell give a value."""
-    return re.findall(r"(?m)^(\w+) *=(?!=)", text)
+    return re.findall(r"(?m)^(\w+) *(?::[^=\n]+)?=(?!=)", text)
 
 
 def take_parameter(name, value, like):

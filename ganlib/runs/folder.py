@@ -64,7 +64,7 @@ def show_difference(name, theirs, mine):
         if theirs.get(key) != mine.get(key)
     ]
     if changed:
-        more = theirs.get("steps") != mine.get("steps")
+        more = len(changed) == 1 and theirs.get("steps") != mine.get("steps")
         hint = "; to train a finished run on, name it as init_from (docs/use.md)" if more else ""
         raise InputError(
             f"{name} holds another config ({'; '.join(changed)}): choose another folder or delete "

@@ -1,9 +1,11 @@
 """The YAML file that `python -m ganlib.train` takes."""
 
 from dataclasses import fields
+from pathlib import Path
 
-from ganlib.config import TrainConfig, check_pieces
+from ganlib.config import TrainConfig, check_pieces, plain_config
 from ganlib.errors import InputError, printable, shown
+from ganlib.runs.folder import load_config
 from ganlib.runs.parent import child_config, read_parent
 from ganlib.system.files import expand
 from ganlib.system.values import read_yaml, take_value
@@ -45,7 +47,9 @@ def read_job(path):
         if job[name]:
             job[name] = str(expand(job[name], name))
     train = take_fields(job["train"])
-    is_child = job["init_from"] and "parent" not in train  # and not told in whole by parallel.child
+    if job["init_from"] and job["folder"]:
+        train = find_own(job["folder"]) | train
+    is_child = job["init_from"] and "parent" not in train  # and not told in whole, as by find_own
     usual = read_parent(job["init_from"]).cfg.image_size if is_child else 64
     size = job["data"].get("image_size", train.get("image_size", usual))
     size = take_value("image_size", size, 64)
@@ -56,6 +60,15 @@ def read_job(path):
         cfg = TrainConfig.from_recipe(**train)
     check_pieces(cfg.batch_size, job["accumulate"])
     return job | {"train": cfg, "data": job["data"] | {"image_size": size}}
+
+
+def find_own(folder):
+    """The fields of a run that is in a folder already and has a parent, by their names, so that it
+    goes on without its parent; else {}."""
+    if not (Path(folder) / "config.json").exists():
+        return {}
+    cfg = load_config(folder)
+    return plain_config(cfg) if cfg.parent else {}
 
 
 def take_fields(values):

@@ -81,7 +81,7 @@ class Keeper:
         agree(checkpoint=done, data=self.data.fingerprint, config=self.cfg)
         self.done = done
         self.log = Log(self.folder, self.cfg.steps, length, self.cfg.idt_every)
-        if self.judge and not done:
+        if self.judge and not (done and self.how.tensorboard):  # they would not be of this run
             forget_events(self.folder)
         if self.judge and self.how.tensorboard:
             self.log.board = Board(self.folder, self.judge.pair, done)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from ganlib.config import TrainConfig, plain_config
+from ganlib.config import ADDED, TrainConfig, plain_config
 from ganlib.errors import InputError, printable, shown
 from ganlib.models.build import load_weights
 from ganlib.runs.checkpoint import State
@@ -44,7 +44,7 @@ def read_parent(path) -> Parent:
     path = expand(path, "init_from")
     if path.is_file():
         model = unpack(path, torch.device("cpu"))
-        cfg = TrainConfig.from_recipe(**model.told["config"])
+        cfg = TrainConfig.from_recipe(**(ADDED | model.told["config"]))
         weights = {"g_ab": model.g_ab.state_dict(), "g_ba": model.g_ba.state_dict()}
         return Parent(name_parent(model.told["name"], path), cfg, weights)
     run = load_run(path, "cpu")
@@ -81,6 +81,11 @@ def child_config(path, /, **values) -> TrainConfig:
         raise InputError(
             f"recipe {shown(values['recipe'])}: a run with init_from has the recipe of its parent, "
             f"{parent.cfg.recipe}; leave it out, and name the fields that shall be others"
+        )
+    if parent.cfg.coarse_until and "coarse_until" not in values:
+        raise InputError(
+            f"coarse_until: missing, and init_from needs it, as the parent has trained from coarse "
+            f"to fine ({parent.cfg.coarse_until}): the share of the new steps at half the size"
         )
     own = plain_config(parent.cfg) | {"parent": parent.name}
     return TrainConfig.from_recipe(**(own | values))

@@ -20,11 +20,13 @@ def watch(folder, seconds=5.0, patience=30.0):
     """Draw the run in a folder in the cell that runs, anew every so many seconds while somebody
     trains it, and say in a line how it ended. A finished run is drawn once.
 
-    A run that is not there yet is waited for, `patience` seconds. InputError where none comes."""
+    A run that is not there yet, or that nobody trains yet, is waited for, `patience` seconds.
+    InputError where none comes."""
     folder = expand(folder, "run folder")
     try:
         wait_for(folder, patience)
         drawn = None
+        end = time.monotonic() + patience  # of waiting for one that trains it
         while True:
             row = look_at(folder)  # before its files are read, so that the last picture has all
             under_way = row["state"] == "in use"
@@ -32,7 +34,9 @@ def watch(folder, seconds=5.0, patience=30.0):
             if seen != drawn:
                 draw(folder, row)
                 drawn = seen
-            if not under_way:
+            if under_way:
+                end = time.monotonic()  # when that one has ended, it is over
+            elif row["state"] not in ("unfinished", "begun") or time.monotonic() > end:
                 break
             time.sleep(seconds)
     except KeyboardInterrupt as stop:
@@ -47,6 +51,8 @@ def wait_for(folder, patience):
     told = False
     while not is_run(folder):
         others = folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*")))
+        if is_run(folder):  # it has just begun
+            break
         if others or time.monotonic() > end:
             raise InputError(
                 f"run folder {folder}: no run in it; expected the folder of one that is being "

@@ -78,6 +78,7 @@ def export(folder, out="", formats=()):
     told |= {"counts": data["counts"], "pairs": run.metrics["pairs"], "scores": scores}
     with locked(path.parent / f".{path.name}.lock", printable(path)):
         places = name_others(path, formats)
+        refuse_left(path, places)
         refuse_other(path, run.cfg, told, places)
         others = make_others(run, told, places)
         pack(path, run.ema.g_ab, run.ema.g_ba, run.cfg, told)
@@ -95,6 +96,17 @@ def name_others(path: Path, formats) -> dict[Path, tuple[str, str]]:
         for way in ("ab", "ba"):
             places[path.with_name(f"{path.stem}-{way}{FORMATS[name][0]}")] = name, way
     return places
+
+
+def refuse_left(path: Path, places) -> None:
+    """Raise InputError where a file of a format that is not asked for would stay as it is, beside a
+    model that may be another by now."""
+    for place in name_others(path, FORMATS):
+        if place.exists() and place not in places:
+            raise InputError(
+                f"{printable(place)}: of an earlier export, and would stay as it is; ask for its "
+                "format too, or remove it"
+            )
 
 
 def make_others(run, told: dict, places: dict[Path, tuple[str, str]]) -> dict[Path, bytes]:

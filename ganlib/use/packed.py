@@ -52,6 +52,18 @@ def name_file(out) -> Path:
     return path
 
 
+def check_figures(told: dict) -> None:
+    """ValueError where pairs or scores of a header are not what `pack` has written."""
+    if not isinstance(told.get("pairs", 0), int | None):
+        raise ValueError("pairs that are no number")
+    for score in dict(told.get("scores", {})).values():
+        ends = score["low"], score["high"]
+        if not isinstance(score["value"], float | int):
+            raise ValueError("scores that are no numbers")
+        if not all(isinstance(end, float | int | None) for end in ends):
+            raise ValueError("intervals that are no numbers")
+
+
 def unpack(path: Path, device: torch.device) -> Packed:
     """The model of a file that `pack` has written. InputError for any other file."""
     try:
@@ -74,6 +86,7 @@ def unpack(path: Path, device: torch.device) -> Packed:
             raise ValueError("weights that are not finite")
         if len(set(told["domains"])) != 2:
             raise ValueError("not two domains")
+        check_figures(told)
         told |= {"name": str(told["name"]), "domains": tuple(map(str, told["domains"]))}
     except OSError as error:
         raise InputError(f"{printable(path)}: {error.strerror}; expected a model file") from None
