@@ -43,7 +43,7 @@ TRAINS = "run = fit(cfg"  # in the cell that trains
 NOISE = ()
 
 STATE = """() => {
-    const panel = window.jupyterapp.shell.currentWidget;
+    const panel = window.jupyterapp?.shell?.currentWidget;  // not at once
     const kernel = panel?.sessionContext?.session?.kernel;
     const cells = (panel?.content?.widgets || []).filter(cell => cell.model.type === "code");
     return {
@@ -170,7 +170,7 @@ def opened(chromium, lab):
     assert found == []
 
 
-def until(true, told=str, seconds=120):
+def until(true, told=str, seconds=300):
     """Wait for a function to be true."""
     end = time.monotonic() + seconds
     while not true():
@@ -243,7 +243,7 @@ def test_notebook_runs_from_top_to_bottom_and_all_of_it_can_be_seen(name, opened
     trains = write(home, name, TOLD[name])
     page = opened(name)
     choose(page, "Run", "Run All Cells")
-    until(lambda: is_done(page), lambda: texts_of(page), seconds=900)
+    until(lambda: is_done(page), lambda: texts_of(page), seconds=1800)
     assert errors_of(page) == []
     assert state(page).counts == list(range(1, len(state(page).counts) + 1))
     if trains is not None:
@@ -253,7 +253,7 @@ def test_notebook_runs_from_top_to_bottom_and_all_of_it_can_be_seen(name, opened
 
 
 def test_training_is_stopped_goes_on_in_a_closed_tab_and_is_watched_from_another(opened, home):
-    trains = write(home, "02_cyclegan", TINY | dict(steps=20_000, epoch_steps=50, seed=1))
+    trains = write(home, "02_cyclegan", TINY | dict(steps=20_000, epoch_steps=50))
     page = opened("02_cyclegan")
     choose(page, "Run", "Run All Cells")
     until(lambda: pictures(page, trains) >= 3, lambda: texts_of(page))
