@@ -87,6 +87,13 @@ def test_interrupted_training_keeps_the_same_faces(tmp_path):
     assert not (tmp_path / "part" / PART).exists()
 
 
+def test_newest_faces_are_on_disk_while_it_trains_and_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("ganlib.show.live.WAIT", 0)
+    watch(tmp_path, 100, 3, ends=14)
+    assert load_strip(tmp_path, PART).steps == [0, 12]
+    assert watch(tmp_path, 100, 3, begun=13, ends=14).strip.steps == [0]
+
+
 def test_strip_of_other_images_is_not_taken_up(tmp_path):
     watch(tmp_path, 4, 2)
     other = LiveTraining(tmp_path, Pair(images(5, seed=8), images(3, seed=9)), 4, 2)

@@ -12,7 +12,7 @@ from ganlib.errors import InputError
 from ganlib.show.progress import FEED, in_kernel
 from ganlib.show.strip import MOMENTS, PART, STRIP, Strip, load_strip
 
-WAIT = 2.0  # seconds between two pictures, at least
+WAIT = 2.0  # seconds between two pictures, and two of the newest faces on disk, at least
 SHARE = 20  # drawing takes one part in so many of the time, at most
 OUTPUT = [None, None]  # the number of the cell that a picture was drawn in last, and its output
 
@@ -32,7 +32,7 @@ class LiveTraining:
         self.strip = Strip.of(pair)
         self.newest = None
         self.validations = {}
-        self.drawn = time.perf_counter()
+        self.drawn = self.saved = time.perf_counter()
         self.cost = 0.0
         self.watched = in_kernel() and not os.environ.get(FEED)
 
@@ -41,7 +41,11 @@ class LiveTraining:
         with suppress(InputError):  # of a damaged file the faces are lost, and no more
             before = load_strip(self.folder, PART)
             if before and before.real.equal(self.strip.real):
-                self.strip = before.until(begun)
+                self.strip = before.until(begun, self.keeps)
+
+    def keeps(self, step):
+        """Whether the faces of a step are kept to the end."""
+        return step % self.every == 0 or step in (0, self.steps)
 
     def due(self):
         """Whether the picture is so old that the curves should be drawn anew."""
@@ -51,13 +55,15 @@ class LiveTraining:
     def show(self, step, history, fakes=None):
         """Show where the training stands after a step. history: a table of the losses so far
         (columns split, step, and their names). fakes: (fake_b, fake_a), which begin with the
-        translations of the faces, where there are new ones; those of some steps are kept on
-        disk."""
+        translations of the faces, where there are new ones; on disk are those of some steps, and
+        the newest, for whoever watches the folder."""
         if fakes is not None:
             self.newest = step, fakes
-            if step % self.every == 0 or step in (0, self.steps):
+            if self.keeps(step):
                 self.strip.add(step, fakes)
-                self.strip.save(self.folder / PART)
+            if self.keeps(step) or time.perf_counter() - self.saved > WAIT:
+                self.with_newest().save(self.folder / PART)
+                self.saved = time.perf_counter()
         if not self.watched:
             return
         try:
@@ -73,13 +79,18 @@ class LiveTraining:
         began = time.perf_counter()
         for row in history[history.split == "val"].to_dict("records"):
             self.validations[row["step"]] = row
+        validations = [*self.validations.values()]
+        show_in_place(draw_training(history, validations, self.with_newest(), self.steps))
+        self.drawn = time.perf_counter()
+        self.cost = self.drawn - began
+
+    def with_newest(self):
+        """The faces that are kept, and the newest."""
         strip = self.strip
         if self.newest and self.newest[0] not in strip.steps:
             strip = Strip(strip.real, strip.n_a, strip.steps, strip.fakes)
             strip.add(*self.newest)
-        show_in_place(draw_training(history, [*self.validations.values()], strip, self.steps))
-        self.drawn = time.perf_counter()
-        self.cost = self.drawn - began
+        return strip
 
     def finish(self):
         """Let the faces of this training be those of the run in its folder, which is finished. Its

@@ -39,10 +39,14 @@ class Strip:
         self.steps.append(step)
         self.fakes.append(first_faces(fakes))
 
-    def until(self, step):
-        """The part of it up to a step."""
-        n = sum(kept <= step for kept in self.steps)
-        return Strip(self.real, self.n_a, self.steps[:n], self.fakes[:n])
+    def until(self, step, keeps=lambda step: True):
+        """The part of it up to a step, of those steps that `keeps` is true of."""
+        part = Strip(self.real, self.n_a)
+        for kept, faces in zip(self.steps, self.fakes):
+            if kept <= step and keeps(kept):
+                part.steps.append(kept)
+                part.fakes.append(faces)
+        return part
 
     def save(self, path):
         """Write it, whole or not at all."""
