@@ -127,7 +127,11 @@ def lab(home):
         yield lambda name: f"{address}/workspaces/{next(number)}/tree/{name}.ipynb?token={token}"
     finally:
         process.terminate()  # which ends its kernels
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that was just being ended
+            process.kill()  # which the kernels notice
+            process.wait()
 
 
 @pytest.fixture(scope="module")
