@@ -416,6 +416,7 @@ def test_fields_that_came_later_tell_runs_apart_unless_they_are_as_before():
         "shift": 1,
         "flip": True,
         "d_norm": "spectral",
+        "parent": "run@0123456789ab",
     }
     assert set(changed) == set(config.ADDED)
     plain = TrainConfig.from_recipe("cyclegan", d_coarse=0.25)
