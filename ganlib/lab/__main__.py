@@ -23,8 +23,8 @@ COPIES = HOME / "notebooks"
 ADDRESS = ("--ip", "--ServerApp.ip", "--LabApp.ip")
 # Of what a browser sends at once, such as pictures for notebook 06; 10 MiB by default
 MOST_BYTES = 100 * 2**20
-# No question whether it may fetch news, no news, and no look for a newer version of itself; and room
-# for pictures
+# No question whether it may fetch news, no news, and no look for a newer version of itself; and
+# room for pictures
 QUIET = (
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
