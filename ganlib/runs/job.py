@@ -47,7 +47,7 @@ def read_job(path):
         if job[name]:
             job[name] = str(expand(job[name], name))
     train = take_fields(job["train"])
-    if job["init_from"] and job["folder"]:
+    if job["init_from"] and job["folder"] and job["resume"]:
         train = find_own(job["folder"]) | train
     is_child = job["init_from"] and "parent" not in train  # and not told in whole, as by find_own
     usual = read_parent(job["init_from"]).cfg.image_size if is_child else 64

@@ -1,13 +1,14 @@
 """Pictures of a user as a batch: scaled and cropped to the size that a model knows."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ganlib.data.decode import examine_file
-from ganlib.data.sources import is_hidden
+from ganlib.data.sources import is_hidden, open_folder
 from ganlib.errors import InputError, printable
 from ganlib.show.progress import say
 from ganlib.system.files import expand
@@ -24,8 +25,8 @@ def read_pictures(where, size: tuple[int, int], most: int = 8) -> Tensor:
         )
     files = [path]
     if path.is_dir():
-        found = sorted(path.rglob("*"))
-        files = [file for file in found if file.is_file() and not is_below_hidden(file, path)]
+        names = sorted(open_folder(path).files)
+        files = [path / name for name in names if not is_hidden(Path(name).parts)]
     read = []
     for file in files:
         pixels = decode_picture(str(file), read_file, size)
@@ -42,11 +43,6 @@ def read_file(name: str) -> bytes:
     """The bytes of a file."""
     with open(name, "rb") as file:
         return file.read()
-
-
-def is_below_hidden(file, folder) -> bool:
-    """Whether a file, or a folder between it and a folder, has a name that begins with a dot."""
-    return is_hidden(file.relative_to(folder).parts)
 
 
 def decode_picture(name: str, read, size: tuple[int, int]) -> Tensor | None:
