@@ -22,7 +22,7 @@ def command(config):
     `accumulate`, `tensorboard: true` and `resume: false`."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        from ganlib.train_job import train_job  # takes long to import
+        from ganlib.runs.train_job import train_job  # takes long to import
 
         return train_job(config)
     finally:

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from ganlib import ROOT
-from ganlib import __main__ as cli
 from ganlib.runs.folder import find_checkpoints
+from ganlib.system import commands as cli
 
 NAMES = ("report", "train", "translate", "export", "import", "compare", "doctor")
 NAMES += ("check", "bench", "runs", "faces", "lab", "keep")
@@ -43,7 +43,7 @@ def ganlib(*arguments, **env):
 def imported(*arguments):
     """What `ganlib` says, and which modules that take long to import it imports for it."""
     script = (
-        "import sys; from ganlib.__main__ import main; status = main(sys.argv[1:]); "
+        "import sys; from ganlib.system.commands import main; status = main(sys.argv[1:]); "
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr); "
         "sys.exit(status)"
     )
@@ -207,7 +207,7 @@ def test_shells_get_their_script(shell):
 
 def test_script_is_named_in_the_package():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert 'ganlib = "ganlib.__main__:start"' in text and callable(cli.start)
+    assert 'ganlib = "ganlib.system.commands:start"' in text and callable(cli.start)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from importlib import import_module
 
 import pytest
 
-from ganlib.__main__ import COMMANDS
+from ganlib.system.commands import COMMANDS
 from ganlib.system.files import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -26,7 +26,7 @@ FILES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
 }
-LOOP = ("loop", "train", "train_job", "__main__")  # they bring the core and what serves it together
+LOOP = ("loop", "train", "__main__")  # they bring the core and what serves it together
 
 
 def imports(path):

@@ -16,7 +16,7 @@ from ganlib.models import (
     UVCGANGenerator,
     init_normal,
 )
-from ganlib.train_job import train_job
+from ganlib.runs.train_job import train_job
 
 GENERATORS = (CycleGANGenerator, UVCGANGenerator)
 
