@@ -75,8 +75,11 @@ def test_interrupted_run_is_drawn_once(tiny, tmp_path, drawn, capsys):
     begin(tmp_path, tiny)
     write_checkpoint(tmp_path, 2)
     write_part(tmp_path)
-    watch(tmp_path)
-    assert capsys.readouterr().out == f"run {tmp_path.name}: can go on at step 2 of 6\n"
+    watch(tmp_path, seconds=0.1, patience=0.5)
+    assert capsys.readouterr().out.splitlines() == [
+        f"nobody trains {tmp_path.name} now: waiting up to 0.5 s for it",
+        f"run {tmp_path.name}: can go on at step 2 of 6",
+    ]
     assert drawn == [["real", "step 0", "step 2"]]
 
 
@@ -94,7 +97,7 @@ def test_run_that_has_no_faces_yet_is_not_drawn_and_a_finished_one_has_its_curve
     tiny, tmp_path, drawn
 ):
     begin(tmp_path / "new", tiny)
-    watch(tmp_path / "new")
+    watch(tmp_path / "new", seconds=0.1, patience=0.2)
     assert drawn == []
     finish(tmp_path / "old", tiny)
     (tmp_path / "old/metrics.jsonl").write_text('{"split": "train", "step": 1, "cycle": 1.0}\n')

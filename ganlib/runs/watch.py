@@ -27,6 +27,7 @@ def watch(folder, seconds=5.0, patience=30.0):
         wait_for(folder, patience)
         drawn = None
         end = time.monotonic() + patience  # of waiting for one that trains it
+        told = False
         while True:
             row = look_at(folder)  # before its files are read, so that the last picture has all
             under_way = row["state"] == "in use"
@@ -38,6 +39,9 @@ def watch(folder, seconds=5.0, patience=30.0):
                 end = time.monotonic()  # when that one has ended, it is over
             elif row["state"] not in ("unfinished", "begun") or time.monotonic() > end:
                 break
+            elif not told:
+                print(f"nobody trains {folder.name} now: waiting up to {patience:g} s for it")
+                told = True
             time.sleep(seconds)
     except KeyboardInterrupt as stop:
         in_one_line(stop, f"run {folder.name} is not watched any more; who trains it goes on")
