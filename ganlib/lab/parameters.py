@@ -26,6 +26,7 @@ PARAMETERS = {field.name: field.default for field in fields(TrainConfig)} | {
     "accumulate": 1,
     "resume": True,
     "inception": "",
+    "tensorboard": False,
     "runs": "",
     "seeds": [0, 1, 2],
     "scheduler": "",
