@@ -50,12 +50,13 @@ def read_job(path):
     if job["init_from"] and job["folder"] and job["resume"]:
         train = find_own(job["folder"]) | train
     is_child = job["init_from"] and "parent" not in train  # and not told in whole, as by find_own
-    usual = read_parent(job["init_from"]).cfg.image_size if is_child else 64
+    parent = read_parent(job["init_from"]) if is_child else None
+    usual = parent.cfg.image_size if parent else 64
     size = job["data"].get("image_size", train.get("image_size", usual))
     size = take_value("image_size", size, 64)
     train = {"image_size": size} | train
-    if is_child:
-        cfg = child_config(job["init_from"], **train)
+    if parent:
+        cfg = child_config(parent, **train)
     else:
         cfg = TrainConfig.from_recipe(**train)
     check_pieces(cfg.batch_size, job["accumulate"])

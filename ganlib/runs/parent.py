@@ -66,17 +66,19 @@ def name_parent(name: str, file: Path) -> str:
     return f"{printable(name)[:100]}@{hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
-def child_config(path, /, **values) -> TrainConfig:
-    """The config of a run that starts from a parent: the parent's with some fields changed. steps
-    and decay_from have to be among them, as nobody can guess how rates should go on. InputError
-    without them, and for what read_parent and TrainConfig raise it."""
+def child_config(parent, /, **values) -> TrainConfig:
+    """The config of a run that starts from a Parent, or from what read_parent takes: the parent's
+    with some fields changed. steps and decay_from have to be among them, as nobody can guess how
+    rates should go on. InputError without them, and for what read_parent and TrainConfig raise
+    it."""
     for name, example in (
         ("steps", "how many more steps it takes, for instance 4000"),
         ("decay_from", "0.0 if rates shall fall from the first of them on, 1.0 if never"),
     ):
         if name not in values:
             raise InputError(f"{name}: missing, and init_from needs it: {example}")
-    parent = read_parent(path)
+    if not isinstance(parent, Parent):
+        parent = read_parent(parent)
     if values.get("recipe", parent.cfg.recipe) != parent.cfg.recipe:
         raise InputError(
             f"recipe {shown(values['recipe'])}: a run with init_from has the recipe of its parent, "
