@@ -58,7 +58,8 @@ def device_name(device: torch.device) -> str:
     """The GPU's name, or the processor's and the number of torch's threads, for the report."""
     if device.type == "cuda":
         return chip_name(device)
-    return f"{chip_name(device)}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{chip_name(device)}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def chip_name(device: torch.device) -> str:
