@@ -72,7 +72,7 @@ def ask_pictures(translator, to: str) -> None:
     other = translator.domains["ab".index(translator.side(to)) - 1]
     words = f"Pictures of {one_line(other)}"
     button = ipywidgets.FileUpload(accept="image/*", multiple=True, description=words)
-    button.layout.width = "auto"
+    button.layout.width = "max-content"
     place = ipywidgets.Output()
 
     def take(change):
