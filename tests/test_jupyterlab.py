@@ -16,9 +16,12 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+import torch
 from conftest import CACHE, with_quick_probe
+from PIL import Image
 
 from ganlib.data.domains import load_domains
+from ganlib.runs.kept import find_models
 from ganlib.system.files import NOTEBOOKS
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -243,6 +246,13 @@ def write(home, name, values):
     return next((i for i, cell in enumerate(code) if TRAINS in cell.source), None)
 
 
+def write_new(home, name, code):
+    """Write a notebook of one cell."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    (home / f"notebooks/{name}.ipynb").write_text(json.dumps(notebook))
+
+
 @pytest.mark.parametrize("name", TOLD)
 def test_notebook_runs_from_top_to_bottom_and_all_of_it_can_be_seen(name, opened, home):
     trains = write(home, name, TOLD[name])
@@ -279,10 +289,9 @@ def test_training_is_stopped_goes_on_in_a_closed_tab_and_is_watched_from_another
     assert state(page).status in ("busy", "unknown")  # it answers when the training is over
 
     (folder,) = [path.parent for path in home.glob("runs/*/.lock")]
-    code = f"from ganlib.runs.watch import watch\nwatch({str(folder)!r}, seconds=1)"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    (home / "notebooks/watch.ipynb").write_text(json.dumps(notebook))
+    write_new(
+        home, "watch", f"from ganlib.runs.watch import watch\nwatch({str(folder)!r}, seconds=1)"
+    )
     watching = opened("watch")
     choose(watching, "Run", "Run All Cells")
     until(lambda: pictures(watching, 0) >= 3, lambda: texts_of(watching))
@@ -290,3 +299,27 @@ def test_training_is_stopped_goes_on_in_a_closed_tab_and_is_watched_from_another
     stop(page)
     until(lambda: is_done(watching), lambda: texts_of(watching))
     assert " can go on at step " in texts_of(watching)[0] and errors_of(watching) == []
+
+
+def test_own_picture_of_more_than_10_mib_is_taken_and_translated(opened, home, tmp_path):
+    """JupyterLab's own limit is 10 MiB, and it says nothing where a picture is beyond it."""
+    noise = torch.randint(256, (2048, 2048, 3), generator=torch.Generator().manual_seed(0))
+    picture = tmp_path / "large.png"
+    Image.fromarray(noise.byte().numpy()).save(picture, compress_level=0)
+    assert picture.stat().st_size > 12 * 2**20
+    model = find_models((64, 64))[0]
+    write_new(
+        home,
+        "upload",
+        "import ganlib\nfrom ganlib.show.slider import ask_pictures\n"
+        f"ask_pictures(ganlib.load({str(model)!r}), 'B')",
+    )
+    page = opened("upload")
+    choose(page, "Run", "Run All Cells")
+    button = page.locator(".jupyter-widgets.widget-upload")
+    button.wait_for(timeout=120_000)
+    assert button.bounding_box()["width"] < 300, "as wide as the page"
+    with page.expect_file_chooser() as asked:
+        button.click()
+    asked.value.set_files(picture)
+    page.locator("img.widget-image").wait_for(timeout=120_000)
