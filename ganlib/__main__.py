@@ -1,6 +1,7 @@
 """python -m ganlib: the command `ganlib` (see system.commands)."""
 
-from ganlib.system.commands import start
+from ganlib.system.command import call
+from ganlib.system.commands import leave, main
 
 if __name__ == "__main__":
-    start()
+    leave(call(main))

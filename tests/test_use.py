@@ -159,7 +159,9 @@ def test_folder_keeps_its_names(run, model, tmp_path, capsys):
     assert listed(out) == ["a.png", "b.png", "deep/a.png", "deep/c.png"]
     for name in ("a.png", "b.png", "deep/a.png"):
         expected = pixels_of(model(Image.open(source / name)))
-        assert (pixels_of(Image.open(out / name)) == expected).all()
+        # A batch is added up otherwise than a picture alone, on some processors
+        difference = (pixels_of(Image.open(out / name)).int() - expected.int()).abs()
+        assert difference.max() <= 1 and difference.count_nonzero() <= 8, name
     assert before == {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
     assert capsys.readouterr().out.endswith(f"4 of 4 files translated: {out}\n")
 

@@ -111,5 +111,5 @@ def leave(status):
 
 
 def start():
-    """The console script, and python -m ganlib."""
+    """The console script."""
     leave(call(main))
