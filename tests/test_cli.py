@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from ganlib import ROOT
+from ganlib import __main__ as entry
 from ganlib.runs.folder import find_checkpoints
 from ganlib.system import commands as cli
 
@@ -208,6 +209,7 @@ def test_shells_get_their_script(shell):
 def test_script_is_named_in_the_package():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'ganlib = "ganlib.system.commands:start"' in text and callable(cli.start)
+    assert entry.start is cli.start, "what scripts of earlier installations import"
 
 
 @pytest.mark.slow
