@@ -37,68 +37,68 @@ def gather(folders, weights="ema"):
         )
     rows, configs, protocols, known = [], [], {}, {}
     for folder in dict.fromkeys(expand(folder, "run folder") for folder in folders):
-        if one_line(folder).encode("utf-8") != str(folder).encode("utf-8", "surrogateescape"):
-            raise InputError(
-                f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 "
-                "without line breaks"
-            )
-        cfg = load_config(folder)
-        if not (folder / "metrics.json").exists():
-            raise InputError(
-                f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it "
-                "out or train it again"
-            )
-        metrics = read_json(folder / "metrics.json")
-        if "scores" not in metrics or "protocols" not in metrics:
-            raise InputError(
-                f"run folder {folder}: no scores in its metrics.json; start its training again, "
-                "which then only scores it"
-            )
-        if "kid_probe_a" not in metrics["scores"][weights]:
-            raise InputError(
-                f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test "
-                "images; expected 4 or more of each domain, for a KID"
-            )
+        cfg, metrics = read_scored(folder, weights)
         for name, protocol in metrics["protocols"].items():
-            if protocol.get("version") != PROTOCOL_VERSION:
-                raise InputError(
-                    f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
-                    f"scores, expected {PROTOCOL_VERSION}; ganlib.loop.fit_or_load, with the run's "
-                    f"config and data, scores it anew without a training, as notebook 04 does"
-                )
             refuse_another(name, *protocols.setdefault(name, (folder, protocol)), folder, protocol)
         if cfg in known:
             raise InputError(
                 f"run folder {folder}: the same model and seed as {known[cfg]}; leave one of them "
                 "out"
             )
-        costs = {
-            name: metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name)
-            for name in COSTS
-        }
-        scores = {
-            name + end: score[key]
-            for name, score in metrics["scores"][weights].items()
-            for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))
-        }
-        rows.append(
-            {
-                "arch": cfg.arch,
-                "recipe": cfg.recipe,
-                "seed": cfg.seed,
-                "folder": str(folder),
-                "device": f"{metrics['device']}, {metrics['precision']}",
-            }
-            | costs
-            | scores
-        )
-        configs.append(asdict(cfg))
         known[cfg] = folder
+        configs.append(asdict(cfg))
+        rows.append(tell_run(folder, cfg, metrics, weights))
     table = pd.DataFrame(rows)
     if table.device.nunique() > 1:
         table[["pairs_per_second", "train_seconds", "memory_mib"]] = np.nan
     table.insert(0, "model", name_models(configs))
     return table
+
+
+def read_scored(folder, weights):
+    """The config and metrics of a run that can stand in a table, or InputError that says why it
+    cannot."""
+    if one_line(folder).encode("utf-8") != str(folder).encode("utf-8", "surrogateescape"):
+        raise InputError(
+            f"run folder {folder}: a name that no table holds; rename it, in letters of UTF-8 "
+            "without line breaks"
+        )
+    cfg = load_config(folder)
+    if not (folder / "metrics.json").exists():
+        raise InputError(
+            f"run folder {folder}: no metrics.json in it, so the run did not finish; leave it "
+            "out or train it again"
+        )
+    metrics = read_json(folder / "metrics.json")
+    if "scores" not in metrics or "protocols" not in metrics:
+        raise InputError(
+            f"run folder {folder}: no scores in its metrics.json; start its training again, "
+            "which then only scores it"
+        )
+    if "kid_probe_a" not in metrics["scores"][weights]:
+        raise InputError(
+            f"run folder {folder}: scored on {metrics['protocols']['kid_probe']['n']} test "
+            "images; expected 4 or more of each domain, for a KID"
+        )
+    for name, protocol in metrics["protocols"].items():
+        if protocol.get("version") != PROTOCOL_VERSION:
+            raise InputError(
+                f"run folder {folder}: {name} is of version {protocol.get('version')} of the "
+                f"scores, expected {PROTOCOL_VERSION}; ganlib.loop.fit_or_load, with the run's "
+                f"config and data, scores it anew without a training, as notebook 04 does"
+            )
+    return cfg, metrics
+
+
+def tell_run(folder, cfg, metrics, weights):
+    """The row of a run in a table of gather, without the model's name."""
+    row = {"arch": cfg.arch, "recipe": cfg.recipe, "seed": cfg.seed, "folder": str(folder)}
+    row["device"] = f"{metrics['device']}, {metrics['precision']}"
+    for name in COSTS:
+        row[name] = metrics["parameters"]["g_ab"] if name == "parameters" else metrics.get(name)
+    for name, score in metrics["scores"][weights].items():
+        row |= {name: score["value"], f"{name}_low": score["low"], f"{name}_high": score["high"]}
+    return row
 
 
 def refuse_another(name, folder, protocol, other_folder, other):

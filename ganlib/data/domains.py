@@ -144,14 +144,7 @@ def load_domains(
     255. Raises InputError, one line that names the path or parameter. Unreadable images are
     skipped and listed in `skipped`; over 1 % of them, and at least 10, raise, unless strict is
     False (the doctor looks at such data too)."""
-    size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
-    if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-        raise InputError(
-            f"image_size {shown(image_size)}: expected one whole number of pixels, or height and "
-            "width, for instance [48, 64]"
-        )
-    if size[0] * size[1] > MAX_PIXELS:
-        raise InputError(f"image_size {shown(image_size)}: expected {MAX_PIXELS:,} pixels at most")
+    size = take_size(image_size)
     if type(seed) is not int or not 0 <= seed < MOST:
         raise InputError(
             f"seed {shown(seed)}: expected a whole number, 0 or more, and less than {MOST:,}"
@@ -164,16 +157,7 @@ def load_domains(
             f'data {shown(data)}: expected "builtin", the path of a folder or zip, or hf:OWNER/NAME'
         )
     if data == "builtin":
-        if domain_a not in ("", DOMAINS[0]):
-            raise InputError(
-                f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave "
-                "domain_a empty"
-            )
-        if value_range:
-            raise InputError(
-                f"value_range {shown(value_range)}: the builtin faces have 8 bits; leave "
-                "value_range empty"
-            )
+        refuse_for_builtin(domain_a, value_range)
         try:
             images = draw_builtin(size, builtin_a, builtin_b, builtin_eval, seed)
         except MemoryError:
@@ -183,11 +167,8 @@ def load_domains(
             ) from None
     else:
         images = make_domains(*read_files(data, size, domain_a, strict, value_range))
-    data = (
-        str(data)
-        if data == "builtin" or str(data).startswith("hf:")
-        else str(expand(data, "data").resolve())
-    )
+    named = data == "builtin" or str(data).startswith("hf:")
+    data = str(data) if named else str(expand(data, "data").resolve())
     return images._replace(
         loaded={
             "data": data,
@@ -201,6 +182,33 @@ def load_domains(
             "value_range": to_lists(value_range),
         }
     )
+
+
+def take_size(image_size):
+    """(height, width) of an image_size as it is given, a number or two; InputError for another."""
+    size = tuple(image_size) if isinstance(image_size, (list, tuple)) else (image_size, image_size)
+    if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+        raise InputError(
+            f"image_size {shown(image_size)}: expected one whole number of pixels, or height and "
+            "width, for instance [48, 64]"
+        )
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"image_size {shown(image_size)}: expected {MAX_PIXELS:,} pixels at most")
+    return size
+
+
+def refuse_for_builtin(domain_a, value_range):
+    """Raise InputError for what says nothing of the built-in faces."""
+    if domain_a not in ("", DOMAINS[0]):
+        raise InputError(
+            f"domain_a {shown(domain_a)}: of the builtin faces A is {DOMAINS[0]}; leave "
+            "domain_a empty"
+        )
+    if value_range:
+        raise InputError(
+            f"value_range {shown(value_range)}: the builtin faces have 8 bits; leave "
+            "value_range empty"
+        )
 
 
 def draw_builtin(size, n_a, n_b, n_eval, seed):

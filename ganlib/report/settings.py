@@ -93,43 +93,12 @@ def plan(path, overrides):
     entries = []
     for item in settings["notebooks"]:
         item = {"notebook": item} if isinstance(item, str) else item
-        if not all(
-            isinstance(part, dict)
-            for part in (common, item, isinstance(item, dict) and item.get("parameters") or {})
-        ):
+        own = item.get("parameters") or {} if isinstance(item, dict) else {}
+        if not all(isinstance(part, dict) for part in (common, item, own)):
             raise InputError(
                 f"{path}: expected `common`, `parameters` and each notebook as names with values"
             )
-        if unknown := [
-            key for key in item if key not in ("notebook", "name", "title", "parameters")
-        ]:
-            raise InputError(
-                f"{path}: {show_name(unknown[0])}: expected notebook, name, title or parameters"
-            )
-        known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
-        # None that lies elsewhere: what it holds is executed
-        if item.get("notebook") not in known:
-            raise InputError(
-                f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are "
-                f"{', '.join(known)}"
-            )
-        notebook = NOTEBOOKS / f"{item['notebook']}.ipynb"
-        check_value("title", item.get("title") or "", "")
-        check_value("name", item.get("name", notebook.stem), "")
-        if (
-            not re.fullmatch(r"[^./][^/]{,99}", item.get("name", notebook.stem))
-            or not item.get("name", "-").isprintable()
-        ):
-            raise InputError(f"{path}: name {shown(item['name'])}: expected a name for a file")
-        entries.append(
-            {
-                "notebook": notebook,
-                "name": item.get("name", notebook.stem),
-                "title": item.get("title"),
-                "own": item.get("parameters") or {},
-                "defaults": default_parameters(notebook),
-            }
-        )
+        entries.append(read_entry(path, item))
     names = [entry["name"] for entry in entries]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(
@@ -156,6 +125,37 @@ def plan(path, overrides):
         # As steps.json gives them back
         entry["values"] = json.loads(json.dumps(values, default=str))
     return entries
+
+
+def read_entry(path, item):
+    """One notebook of a settings file, a dict of what stands there, as a dict of notebook (path),
+    name, title, own (its parameters there) and defaults. InputError, one line, for what is not
+    as expected."""
+    expected = ("notebook", "name", "title", "parameters")
+    if unknown := [key for key in item if key not in expected]:
+        raise InputError(
+            f"{path}: {show_name(unknown[0])}: expected notebook, name, title or parameters"
+        )
+    known = sorted(p.stem for p in NOTEBOOKS.glob("*.ipynb"))
+    # None that lies elsewhere: what it holds is executed
+    if item.get("notebook") not in known:
+        raise InputError(
+            f"{path}: notebook {shown(item.get('notebook'))}: no such notebook; there are "
+            f"{', '.join(known)}"
+        )
+    notebook = NOTEBOOKS / f"{item['notebook']}.ipynb"
+    name = item.get("name", notebook.stem)
+    check_value("title", item.get("title") or "", "")
+    check_value("name", name, "")
+    if not re.fullmatch(r"[^./][^/]{,99}", name) or not name.isprintable():
+        raise InputError(f"{path}: name {shown(name)}: expected a name for a file")
+    return {
+        "notebook": notebook,
+        "name": name,
+        "title": item.get("title"),
+        "own": item.get("parameters") or {},
+        "defaults": default_parameters(notebook),
+    }
 
 
 def refuse_unknown(source, given, known, what):
