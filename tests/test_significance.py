@@ -14,6 +14,7 @@ from ganlib.compare.significance import (
     even_out,
     holm,
     plan_comparisons,
+    plan_seeds,
     smallest_error,
     welch,
 )
@@ -80,8 +81,32 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     assert not found.established.any()
     assert conclude(near, found) == [
         "Between one and other no difference is established in realism and faithfulness at 3 and 3 "
-        "seeds."
+        "seeds. A rough guess of the seeds a model that would show it: more than 20 for realism, "
+        "more than 20 for faithfulness."
     ]
+
+
+def test_seeds_that_are_named_find_such_a_difference_four_times_in_five():
+    needed = plan_seeds([3.3, 1.5, np.nan, 0.1])
+    assert needed[2:] == [None, None] and needed[0] < needed[1]
+    for effect in (3.3, 6.0):
+        (seeds,) = plan_seeds([effect])
+        rng = np.random.default_rng(1)
+        found = []
+        for n in (seeds - 1, seeds):
+            x, y = rng.normal(effect, 1, (5_000, n)), rng.normal(0, 1, (5_000, n))
+            found.append((welch(x, y) < 0.05).mean())
+        assert found[0] < 0.8 <= found[1] + 0.02, "one question: the fewest that do it"
+    assert plan_seeds([3.3] * 8)[0] > plan_seeds([3.3])[0], "more questions take more seeds"
+
+
+def test_seeds_that_are_named_are_more_than_there_are():
+    """Of four trainings that were unlucky: as large a difference is mostly found by three."""
+    table = scores([1.0, 1.0, 1.0, 1.2], [1.2, 1.22, 1.25, 1.6])
+    found = differences(table)
+    assert not found.established.any()
+    found["effect"] = 9.0
+    assert conclude(table, found)[0].endswith("5 for realism, 5 for faithfulness.")
 
 
 @pytest.mark.parametrize("below", [0.0, -0.003, 1e-9])

@@ -11,6 +11,8 @@ import pandas as pd
 from scipy import stats
 
 ALPHA = 0.05  # of all comparisons of a table together
+POWER = 0.8  # how often a number of seeds is to find a difference, to be named
+MOST_SEEDS = 20  # a model: no larger number is named
 # Standard errors of a KID: one far above so many is tested by its logarithm, one below as it is
 NOISE = 5
 
@@ -143,6 +145,35 @@ def compare_pair(x, y, one, other):
     }
 
 
+def plan_seeds(effects, repeats=2_000):
+    """How many seeds a model would establish each difference of a table in four of five tables, if
+    it were as large as these seeds say: a list of numbers, None where more than MOST_SEEDS.
+
+    effects: Hedges' g of each question, NaN where it is not tested. Simulated: normal scores of
+    one spread, all questions at once, by welch and holm. An effect of few seeds is a rough guess,
+    and so is the number."""
+    effects = np.asarray(effects, dtype=float)
+    rng = np.random.default_rng(0)
+    needed = [None] * len(effects)
+    for seeds in range(3, MOST_SEEDS + 1):
+        one = rng.standard_normal((repeats, len(effects), seeds)) + effects[:, None]
+        other = rng.standard_normal((repeats, len(effects), seeds))
+        share = (holm(welch(one, other)) < ALPHA).mean(axis=0)
+        for i in np.flatnonzero(share >= POWER):
+            needed[i] = needed[i] or seeds
+    return needed
+
+
+def say_plan(unsure, needed, seeds):
+    """How many seeds would establish the differences of some rows of `differences`, in words.
+    needed: plan_seeds of all its rows; seeds: how many a model there are."""
+    numbers = []
+    for i, question in zip(unsure.index, unsure.question):
+        number = f"{max(needed[i], seeds + 1)}" if needed[i] else f"more than {MOST_SEEDS}"
+        numbers.append(f"{number} for {question}")
+    return f"A rough guess of the seeds a model that would show it: {', '.join(numbers)}."
+
+
 def conclude(table, found):
     """What the differences establish at this size and what they do not: a list of sentences."""
     seeds = table.groupby("model", sort=False).seed.nunique()
@@ -160,6 +191,7 @@ def conclude(table, found):
             "is not known. Train 3 or more."
         ]
     lines = []
+    needed = plan_seeds(found.effect)
     for (one, other), part in found.groupby(["one", "other"], sort=False):
         if part.p.isna().all():
             lines.append(
@@ -173,7 +205,8 @@ def conclude(table, found):
         if len(unsure):
             lines.append(
                 f"Between {one} and {other} no difference is established in "
-                f"{' and '.join(unsure.question)} at {seeds[one]} and {seeds[other]} seeds."
+                f"{' and '.join(unsure.question)} at {seeds[one]} and {seeds[other]} seeds. "
+                + say_plan(unsure, needed, min(seeds[one], seeds[other]))
             )
         if len(untested):
             lines.append(
