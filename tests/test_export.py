@@ -11,6 +11,8 @@ from torch import nn
 
 import ganlib
 from ganlib.errors import InputError
+from ganlib.models.build import build_nets
+from ganlib.runs.parent import child_config, read_parent
 from ganlib.system.command import call
 from ganlib.use import export_command, import_command
 from ganlib.use.export import export
@@ -198,6 +200,69 @@ def test_weights_of_the_original_code_give_what_they_gave(others, tmp_path, kind
     x = torch.rand(2, 3, 32, 40) * 2 - 1
     assert torch.equal(model.nets["b"](x), net_a(x)) and torch.equal(model.nets["a"](x), net_b(x))
     assert model.nets["b"](x).std() > 0.01
+
+
+def original_judge(ndf=4, n_layers=3, norm=nn.InstanceNorm2d, c_in=3):
+    """The published discriminator of patches, with the names that its checkpoints have."""
+    layers = [nn.Conv2d(c_in, ndf, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+    c = ndf
+    for i in range(1, n_layers + 1):
+        o = ndf * min(2**i, 8)
+        layers += [nn.Conv2d(c, o, 4, stride=2 if i < n_layers else 1, padding=1)]
+        layers += [norm(o), nn.LeakyReLU(0.2, True)]
+        c = o
+    net = nn.Module()
+    net.model = nn.Sequential(*layers, nn.Conv2d(c, 1, 4, padding=1))
+    return net
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", [{}, {"n_layers": 2, "ndf": 6}, {"prefix": "module."}])
+def test_discriminators_of_the_original_code_judge_the_other_domain(others, tmp_path, kind):
+    """To the last bit. D_A judges what G_A makes, images of B. A training goes on from them."""
+    folder, _ = others()
+    prefix = kind.pop("prefix", "")
+    judges = original_judge(**kind), original_judge(**kind)
+    for letter, net in zip("AB", judges):
+        save(net, folder / f"latest_net_D_{letter}.pth", prefix)
+    path = import_model(folder, tmp_path / "imported", image_size=32)
+    parent = read_parent(path)
+    nets = build_nets(child_config(parent, steps=2, decay_from=0.0), torch.device("cpu"))
+    x = torch.rand(2, 3, 64, 48) * 2 - 1
+    for name, net in (("d_b", judges[0]), ("d_a", judges[1])):
+        mine = getattr(nets, name)
+        mine.load_state_dict(parent.weights[name])
+        assert torch.equal(mine(x), net.model(x)) and mine(x).std() > 1e-4
+    assert ganlib.load(path, "cpu")(picture(20, 20)).size == (20, 20)
+
+
+@pytest.mark.parametrize(
+    "harm, said",
+    [
+        ("missing", "latest_net_D_B.pth: no such file"),
+        ("batch norm", "layers with weights; expected a discriminator of patches"),
+        ("pixels", "layers with weights; expected a discriminator of patches"),
+        ("pairs of images", "weights of other shapes than expected; expected a discriminator"),
+        ("other width", "weights of other shapes than expected; expected a discriminator"),
+    ],
+)
+def test_discriminators_of_another_kind_are_left_out(others, tmp_path, capsys, harm, said):
+    folder, _ = others()
+    other = original_judge()
+    if harm == "batch norm":
+        other = original_judge(norm=nn.BatchNorm2d)
+    elif harm == "pixels":
+        other.model = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(3)])
+    elif harm == "pairs of images":
+        other = original_judge(c_in=6)
+    save(other, folder / "latest_net_D_A.pth")
+    if harm != "missing":
+        save(original_judge(5) if harm == "other width" else other, folder / "latest_net_D_B.pth")
+    path = import_model(folder, tmp_path / "imported", image_size=32)
+    told = capsys.readouterr()
+    told = told.out + told.err
+    assert said in told and "left out" in told and told.count("\n") == 1
+    assert set(read_parent(path).weights) == {"g_ab", "g_ba"}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ in the repository, or a model file.
     run = fit(cfg, faces, "reports/runs/longer", Execution(init_from="reports/runs/NAME"))
 
 The parent is left as it is. The new run has a name of its own, and its config says who the parent
-was. Networks and running means go on from there (a model file and a kept run have generators alone,
-so new discriminators are drawn); optimizers, rates and pools of earlier fakes begin anew.
+was. Networks and running means go on from there; optimizers, rates and pools of earlier fakes begin
+anew. Where a parent has generators alone (a kept run, an exported file), new discriminators are
+drawn.
 """
 
 import hashlib
@@ -45,7 +46,8 @@ def read_parent(path) -> Parent:
     if path.is_file():
         model = unpack(path, torch.device("cpu"))
         cfg = TrainConfig.from_recipe(**(ADDED | model.told["config"]))
-        weights = {"g_ab": model.g_ab.state_dict(), "g_ba": model.g_ba.state_dict()}
+        nets = {"g_ab": model.g_ab, "g_ba": model.g_ba} | model.judges
+        weights = {name: net.state_dict() for name, net in nets.items()}
         return Parent(name_parent(model.told["name"], path), cfg, weights)
     run = load_run(path, "cpu")
     name = path.resolve().name

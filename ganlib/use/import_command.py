@@ -16,10 +16,11 @@ from ganlib.system.command import FILE, FOLDER, call, run
 )
 @click.option("--epoch", default="latest", show_default=True, help="Which of the checkpoints.")
 def command(folder, out, image_size, epoch):
-    """Write the generators of pytorch-CycleGAN-and-pix2pix as one file, OUT.safetensors.
+    """Write the networks of pytorch-CycleGAN-and-pix2pix as one file, OUT.safetensors.
 
-    FOLDER holds latest_net_G_A.pth and latest_net_G_B.pth, as checkpoints/NAME of that code does.
-    `ganlib translate` and ganlib.load take the file."""
+    FOLDER holds latest_net_G_A.pth and latest_net_G_B.pth, as checkpoints/NAME of that code does;
+    latest_net_D_A.pth and latest_net_D_B.pth are taken where they lie there. `ganlib translate` and
+    ganlib.load take the file, and init_from of `ganlib train` does."""
     from ganlib.use.importer import import_model  # takes long to import
 
     path = import_model(folder, out, image_size, epoch)

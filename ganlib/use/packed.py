@@ -1,5 +1,5 @@
-"""A model in one file: both generators as safetensors, and in the file's header all that is needed
-to use them."""
+"""A model in one file: both generators as safetensors, with discriminators where others' code left
+some, and in the file's header all that is needed to use them."""
 
 import json
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from torch import nn
 
 from ganlib.config import ADDED, TrainConfig, plain_config
 from ganlib.errors import InputError, printable
-from ganlib.models.build import build_generator
+from ganlib.models.build import build_discriminator, build_generator
 from ganlib.system.files import expand, write_atomic
 
 HEADER = "ganlib"  # the entry of the file's header that holds what is known of the model, as JSON
@@ -27,15 +27,17 @@ class Packed(NamedTuple):
     g_ba: nn.Module
     image_size: tuple[int, int]  # of the training
     told: dict  # name, config, domains, values; scores, data, pairs where they are known
+    judges: dict[str, nn.Module]  # d_a and d_b, or none of them
 
 
-def pack(path, g_ab: nn.Module, g_ba: nn.Module, cfg: TrainConfig, told: dict) -> None:
+def pack(path, g_ab: nn.Module, g_ba: nn.Module, cfg: TrainConfig, told: dict, judges=()) -> None:
     """Write two generators of a config to a file, weights in float32, and in its header the config
-    and what else is told (name, domains, ...)."""
+    and what else is told (name, domains, ...). judges: {"d_a": ..., "d_b": ...}, to train on
+    with, or none."""
     weights = {}
-    for way, net in (("ab", g_ab), ("ba", g_ba)):
+    for part, net in {"ab": g_ab, "ba": g_ba, **dict(judges)}.items():
         for name, value in net.state_dict().items():
-            weights[f"{way}.{name}"] = value.float().contiguous().cpu()
+            weights[f"{part}.{name}"] = value.float().contiguous().cpu()
     known = {"ganlib": version("ganlib"), "config": plain_config(cfg), "values": VALUES} | told
     header = {"format": "pt", HEADER: json.dumps(known)}
     write_atomic(path, safetensors.save(weights, header))
@@ -71,15 +73,13 @@ def unpack(path: Path, device: torch.device) -> Packed:
             told = json.loads((file.metadata() or {})[HEADER])
             weights = {name: file.get_tensor(name) for name in file.keys()}
         cfg = TrainConfig.from_recipe(**(ADDED | told["config"]))
-        nets = []
-        for way in ("ab", "ba"):
-            net = build_generator(cfg).to(device)
-            own = {}
-            for name, value in weights.items():
-                if name.startswith(f"{way}."):
-                    own[name.removeprefix(f"{way}.")] = value
-            net.load_state_dict(own)
-            nets.append(net.requires_grad_(False))
+        nets = [take_part(build_generator(cfg), way, weights, device) for way in ("ab", "ba")]
+        judges = {}
+        for part in ("d_a", "d_b"):
+            if any(name.startswith(f"{part}.") for name in weights):
+                judges[part] = take_part(build_discriminator(cfg), part, weights, device)
+        if len(judges) == 1:
+            raise ValueError("one discriminator of two")
         if not all(value.is_floating_point() for value in weights.values()):
             raise ValueError("weights that are no floating-point numbers")
         if not all(value.isfinite().all() for value in weights.values()):
@@ -100,4 +100,15 @@ def unpack(path: Path, device: torch.device) -> Packed:
             f"{printable(path)}: not a model of ganlib ({type(error).__name__}: {why}); `ganlib "
             "export RUN` writes one"
         ) from None
-    return Packed(*nets, cfg.image_size, told)
+    return Packed(*nets, cfg.image_size, told, judges)
+
+
+def take_part(net: nn.Module, part: str, weights: dict, device: torch.device) -> nn.Module:
+    """A network, on a device and not to be trained, with the weights of a file that are called
+    PART.NAME."""
+    own = {}
+    for name, value in weights.items():
+        if name.startswith(f"{part}."):
+            own[name.removeprefix(f"{part}.")] = value
+    net.to(device).load_state_dict(own)
+    return net.requires_grad_(False)
