@@ -101,7 +101,7 @@ def test_version_is_told_without_torch():
             ["runs", "--yes"],
             "error: --yes goes with --clean, and --json does not; see `ganlib runs --help`\n",
         ),
-        (["compare", "nowhere"], "error: run folder nowhere: no config.json in it"),
+        (["compare", "nowhere"], "error: run folder nowhere: no such folder"),
     ],
 )
 def test_what_cannot_be_understood_is_told_in_one_line(arguments, told, capsys):

@@ -188,7 +188,7 @@ def test_command_line_prints_every_format(runs, capsys):
     )
     assert main(["nowhere"]) == 2
     assert capsys.readouterr().err == (
-        "error: run folder nowhere: no config.json in it; expected the folder of a run of ganlib\n"
+        "error: run folder nowhere: no such folder; `ganlib runs` lists the runs that there are\n"
     )
 
 

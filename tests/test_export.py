@@ -62,6 +62,13 @@ def test_another_file_is_never_written_over(run, tmp_path):  # noqa: F811
             export(run, out)
 
 
+def test_file_has_the_name_of_the_run_where_none_is_given(run, monkeypatch):  # noqa: F811
+    """Beside the run's own folder, too, which has that name."""
+    monkeypatch.chdir(run.parent)
+    path, _ = export(run.name)
+    assert path.resolve() == run.with_name(f"{run.name}.safetensors").resolve()
+
+
 def test_file_of_another_format_does_not_stay_beside_a_new_model(run, tmp_path):  # noqa: F811
     (tmp_path / "m-ba.onnx").write_text("of an earlier export")
     with pytest.raises(InputError, match="m-ba.onnx: of an earlier export, and would stay"):

@@ -112,7 +112,7 @@ def test_thinned_log_has_every_validation_and_each_loss(tmp_path, steps, every):
 @pytest.mark.slow
 def test_what_cannot_be_kept_is_named(trained, faces, tiny, tmp_path, capsys):
     assert kept.main([str(tmp_path / "none")]) == 2
-    assert "no config.json in it" in capsys.readouterr().err
+    assert "none: no such folder" in capsys.readouterr().err
     folder = kept.keep(trained.folder, tmp_path)
     assert kept.main([str(folder), "--into", str(tmp_path / "again")]) == 2
     assert "no weights.safetensors" in capsys.readouterr().err

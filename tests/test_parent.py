@@ -98,7 +98,7 @@ def test_what_cannot_be_started_from_is_told_in_one_line(parent, faces, tmp_path
         with pytest.raises(InputError, match=told) as caught:
             fit(replace(good, **change), faces, tmp_path / "run", how)
         assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match="config.json"):
+    with pytest.raises(InputError, match="nowhere: not there; expected the folder of a finished"):
         read_parent(tmp_path / "nowhere")
     with pytest.raises(InputError, match="to train a finished run on, name it as init_from"):
         fit(replace(parent.cfg, steps=9), faces, parent.folder)

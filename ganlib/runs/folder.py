@@ -85,6 +85,10 @@ def read_json(path):
 def load_config(folder):
     """The TrainConfig that a run folder was trained with; InputError where there is none."""
     path = expand(folder, "run folder") / "config.json"
+    if not path.parent.exists():
+        raise InputError(
+            f"run folder {folder}: no such folder; `ganlib runs` lists the runs that there are"
+        )
     if not path.exists():
         raise InputError(
             f"run folder {folder}: no config.json in it; expected the folder of a run of ganlib"

@@ -43,6 +43,10 @@ def read_parent(path) -> Parent:
     """The parent that a user names: the folder of a run, or a model file. InputError where there
     is none that can be read, or its generators were not kept."""
     path = expand(path, "init_from")
+    if not path.exists():
+        raise InputError(
+            f"init_from {path}: not there; expected the folder of a finished run, or a model file"
+        )
     if path.is_file():
         model = unpack(path, torch.device("cpu"))
         cfg = TrainConfig.from_recipe(**(ADDED | model.told["config"]))

@@ -70,7 +70,7 @@ def export(folder, out="", formats=()):
     if run.ema is None:
         raise InputError(f"run folder {printable(run.folder)}: its generators were not kept")
     name = run.folder.resolve().name
-    path = name_file(out or name)
+    path = name_file(out or f"{name}.safetensors")
     data = run.metrics["data"]
     scores = run.metrics.get("scores", {}).get("ema", {})
     told = {"name": name, "domains": data["domains"], "data": data["name"]}

@@ -48,7 +48,10 @@ def name_file(out) -> Path:
     cannot be one."""
     path = expand(out, "--out")
     if not path.name or path.name == ".." or path.is_dir():
-        raise InputError(f"--out {printable(path)}: a folder; expected the name of a new file")
+        raise InputError(
+            f"--out {printable(path)}: a folder; expected the name of a new file, such as "
+            f"{printable(path / 'model')}"
+        )
     if path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")
     return path

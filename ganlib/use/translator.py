@@ -35,6 +35,11 @@ class Translator:
 
     def __init__(self, run, device=None):
         path = expand(run, "run")
+        if not path.exists():
+            raise InputError(
+                f"run {printable(path)}: not there; expected the folder of a finished run "
+                "(`ganlib runs` lists them), or a model file"
+            )
         if path.is_file():
             model = unpack(path, torch.device(device) if device else default_device())
             generators = model[:2]
