@@ -80,9 +80,9 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     found = differences(near)
     assert not found.established.any()
     assert conclude(near, found) == [
-        "Between one and other no difference is established in realism and faithfulness at 3 and 3 "
-        "seeds. A rough guess of the seeds a model that would show it: more than 20 for realism, "
-        "more than 20 for faithfulness."
+        "Between one and other no difference is established in realism and faithfulness at 3 seeds "
+        "each. As a rough guess, more than 20 seeds each would show one in realism, more than 20 "
+        "in faithfulness."
     ]
 
 
@@ -106,7 +106,9 @@ def test_seeds_that_are_named_are_more_than_there_are():
     found = differences(table)
     assert not found.established.any()
     found["effect"] = 9.0
-    assert conclude(table, found)[0].endswith("5 for realism, 5 for faithfulness.")
+    assert conclude(table, found)[0].endswith(
+        "5 seeds each would show one in realism, 5 in faithfulness."
+    )
 
 
 @pytest.mark.parametrize("below", [0.0, -0.003, 1e-9])

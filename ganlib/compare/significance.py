@@ -169,9 +169,10 @@ def say_plan(unsure, needed, seeds):
     needed: plan_seeds of all its rows; seeds: how many a model there are."""
     numbers = []
     for i, question in zip(unsure.index, unsure.question):
-        number = f"{max(needed[i], seeds + 1)}" if needed[i] else f"more than {MOST_SEEDS}"
-        numbers.append(f"{number} for {question}")
-    return f"A rough guess of the seeds a model that would show it: {', '.join(numbers)}."
+        number = max(needed[i], seeds + 1) if needed[i] else f"more than {MOST_SEEDS}"
+        each = "" if numbers else " seeds each would show one"
+        numbers.append(f"{number}{each} in {question}")
+    return f"As a rough guess, {', '.join(numbers)}."
 
 
 def conclude(table, found):
@@ -203,10 +204,13 @@ def conclude(table, found):
         untested = part[part.p.isna()]
         unsure = part[part.p.notna() & ~part.established]
         if len(unsure):
+            fewest = min(seeds[one], seeds[other])
+            many = f"{fewest} seeds each"
+            if seeds[one] != seeds[other]:
+                many = f"{seeds[one]} and {seeds[other]} seeds"
             lines.append(
                 f"Between {one} and {other} no difference is established in "
-                f"{' and '.join(unsure.question)} at {seeds[one]} and {seeds[other]} seeds. "
-                + say_plan(unsure, needed, min(seeds[one], seeds[other]))
+                f"{' and '.join(unsure.question)} at {many}. {say_plan(unsure, needed, fewest)}"
             )
         if len(untested):
             lines.append(
