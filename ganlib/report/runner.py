@@ -49,52 +49,62 @@ def run(entries, out, title, resume, asked):
             dir=out, prefix=".running-", ignore_cleanup_errors=True
         ) as work:
             feed = Path(work) / "progress.jsonl"
+            feed.touch()
             steps = read_steps(out / "steps.json")
-            stop = None
             if not resume:
                 refuse_other(steps.get(ASKED), asked, out / "report.html", title)
             steps[ASKED] = asked
-            feed.touch()
-            os.environ[FEED] = str(feed)
-            try:
-                for i, entry in enumerate(entries, 1):
-                    take_step(
-                        entry,
-                        f"[{i}/{len(entries)}] {entry['name']}",
-                        entries[: i - 1],
-                        out,
-                        feed,
-                        steps,
-                        resume,
-                    )
-            except KeyboardInterrupt as error:
-                stop = error
-            except BrokenPipeError:  # the reader of what is said here has gone
-                stop = KeyboardInterrupt(signal.SIGPIPE)
-            finally:
-                del os.environ[FEED]
+            stop = take_steps(entries, out, feed, steps, resume)
             ended = [
                 entry for entry in entries if "seconds" in entry and entry["mark"] != "interrupted"
             ]
-            for entry in entries:
-                if "seconds" not in entry:
-                    entry.update(
-                        mark="not run", error="interrupted before its turn", seconds=0, runs=[]
-                    )
-            page = report = out / "report.html"
-            if stop and is_whole_page(report):
-                page = out / "report-incomplete.html"
-            told = (
-                f"it was interrupted when {len(ended)} of {len(entries)} notebooks had ended; "
-                "--resume runs the rest"
-                if stop
-                else ""
-            )
-            write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
-            if page == report:
-                (out / "report-incomplete.html").unlink(missing_ok=True)
-            if out.parent == REPORTS.resolve():
-                renew_index()
+            page = write_page(entries, out, title, stop, len(ended))
+    return tell_end(ended, len(entries), page, out / "report.html", stop)
+
+
+def take_steps(entries, out, feed, steps, resume):
+    """Run the notebooks one after another; returns the KeyboardInterrupt that broke it off, or
+    None."""
+    os.environ[FEED] = str(feed)
+    try:
+        for i, entry in enumerate(entries, 1):
+            label = f"[{i}/{len(entries)}] {entry['name']}"
+            take_step(entry, label, entries[: i - 1], out, feed, steps, resume)
+    except KeyboardInterrupt as error:
+        return error
+    except BrokenPipeError:  # the reader of what is said here has gone
+        return KeyboardInterrupt(signal.SIGPIPE)
+    finally:
+        del os.environ[FEED]
+    return None
+
+
+def write_page(entries, out, title, stop, ended):
+    """Render what there is and return the path of the page: report.html or, after an interrupt and
+    where a whole one is, one beside it. ended: how many notebooks have ended."""
+    for entry in entries:
+        if "seconds" not in entry:
+            entry.update(mark="not run", error="interrupted before its turn", seconds=0, runs=[])
+    page = report = out / "report.html"
+    told = ""
+    if stop:
+        told = (
+            f"it was interrupted when {ended} of {len(entries)} notebooks had ended; --resume runs "
+            "the rest"
+        )
+        if is_whole_page(report):
+            page = out / "report-incomplete.html"
+    write_atomic(page, render(entries, title, told).encode(errors="backslashreplace"))
+    if page == report:
+        (out / "report-incomplete.html").unlink(missing_ok=True)
+    if out.parent == REPORTS.resolve():
+        renew_index()
+    return page
+
+
+def tell_end(ended, total, page, report, stop):
+    """Say how a report ended, and return the names of the notebooks that failed; KeyboardInterrupt
+    after an interrupt."""
     failed = [entry["name"] for entry in ended if entry["error"]]
     for entry in ended:
         if entry["error"]:
@@ -102,14 +112,12 @@ def run(entries, out, title, resume, asked):
     if stop:
         raise KeyboardInterrupt(
             *stop.args[:1] or [signal.SIGINT],
-            f"{len(ended)} of {len(entries)} notebooks are in {printable(page)}"
+            f"{len(ended)} of {total} notebooks are in {printable(page)}"
             + (", report.html is left as it was" if page != report else "")
             + "; --resume runs the rest, and trainings go on where they were",
         )
-    print(
-        f"{'report, with ' + ', '.join(failed) + ' failed' if failed else 'report'}: "
-        f"{printable(report)}"
-    )
+    what = f"report, with {', '.join(failed)} failed" if failed else "report"
+    print(f"{what}: {printable(report)}")
     return failed
 
 
