@@ -113,7 +113,7 @@ PHASES = {
         "patch('ganlib.data.domains.draw_counterparts', here): domains.load_truth(drawn)"
     ),
     "looking at the images": (
-        "patch('ganlib.doctor.checks.measure_looks', here): examine.examine(drawn)"
+        "patch('ganlib.doctor.looks.measure_looks', here): examine.examine(drawn)"
     ),
     "timing a training step": (
         "patch('ganlib.doctor.examine.train_step', here): examine.measure_cost(drawn, ngf=2, ndf=2)"

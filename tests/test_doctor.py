@@ -11,8 +11,9 @@ from PIL import Image, ImageFilter
 from ganlib import InputError
 from ganlib.data.domains import load_domains
 from ganlib.doctor.__main__ import main, parse_size
-from ganlib.doctor.checks import STRANGE, check_likeness, check_sizes, look_at, show_size
+from ganlib.doctor.checks import STRANGE, check_likeness, check_sizes, show_size
 from ganlib.doctor.examine import examine, offenders, tell_cost
+from ganlib.doctor.looks import look_at
 from ganlib.faces import draw_faces
 
 COUNTS = {"train": 110, "val": 8, "test": 8}
@@ -347,6 +348,6 @@ def test_no_progress_bar_of_cleanvision_is_a_widget():
     from cleanvision.issue_managers import image_property_issue_manager
     from tqdm.std import tqdm
 
-    from ganlib.doctor import checks  # noqa: F401
+    from ganlib.doctor import looks  # noqa: F401
 
     assert image_property_issue_manager.tqdm is tqdm

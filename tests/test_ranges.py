@@ -19,8 +19,9 @@ from ganlib.data.domains import load_domains
 from ganlib.data.ranges import find_range
 from ganlib.data.sources import MANIFEST
 from ganlib.doctor import __main__ as doctor_command
-from ganlib.doctor.checks import check_ranges, look_at
+from ganlib.doctor.checks import check_ranges
 from ganlib.doctor.examine import Diagnosis
+from ganlib.doctor.looks import look_at
 from ganlib.faces import draw_faces
 
 FACES = [face[..., 1] / 255 for face in draw_faces("selfie", 12, 24)[0]]  # grey, 0 to 1

@@ -20,9 +20,9 @@ from ganlib.doctor.checks import (
     check_quality,
     check_ranges,
     check_sizes,
-    look_at,
     show_size,
 )
+from ganlib.doctor.looks import look_at
 from ganlib.errors import InputError
 from ganlib.evaluate.distances import sliced_wasserstein
 from ganlib.faces import SPLITS
@@ -39,7 +39,7 @@ STUDY_PAIRS = 80_000  # the study's training: 20 epochs of 4,000 pairs at ngf 64
 
 
 class Diagnosis(NamedTuple):
-    """What was looked at (a row for each image, see checks.look_at), what was found, errors
+    """What was looked at (a row for each image, see looks.look_at), what was found, errors
     first, and how far apart the domains are: `told_apart` in 0 .. 1, `distance` of A from B, and
     of each from itself."""
 
