@@ -4,6 +4,7 @@ size it is shown, tables without values, chapters that fold."""
 import shutil
 from base64 import b64encode
 from io import BytesIO
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,6 +15,8 @@ from ganlib.report import pdf
 from ganlib.report.__main__ import main
 from ganlib.report.cells import LONGEST, describe_images, mark_empty
 from ganlib.report.page import render
+
+ROOT = Path(__file__).parents[1]
 
 
 def picture(mime="image/png", width=400, **info):
@@ -110,6 +113,18 @@ def test_page_is_printed_by_chromium(tmp_path):
     made = pdf.write_pdf(page).read_bytes()
     assert made.startswith(b"%PDF") and made.count(b"/Type /Page\n") == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a page.html", "a page.pdf"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium on this machine")
+def test_whole_study_is_printed_on_twenty_pages(tmp_path):
+    """The page that is committed, by the style of today."""
+    page = (ROOT / "reports/quick/report.html").read_text()
+    style = (ROOT / "ganlib/report/report.css").read_text()
+    theirs = page[page.index(":root {") : page.index("pre { line-height")]
+    (tmp_path / "page.html").write_text(page.replace(theirs, style, 1))
+    made = pdf.write_pdf(tmp_path / "page.html").read_bytes()
+    assert 5 < made.count(b"/Type /Page\n") <= 20
 
 
 def test_pdf_without_a_browser_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
