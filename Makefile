@@ -3,7 +3,7 @@
 # make study    the study at its own length, 80,000 pairs -> reports/study/report.html; trains for hours what is not committed yet
 # make test     every test, the notebooks among them, on all cores
 # make test-fast   the quick ones of them, for while one edits: a minute on two cores
-# make lab-test    all notebooks on their defaults in JupyterLab, in Chromium, as a person opens and runs them: ten minutes
+# make lab-test    all notebooks on their defaults in JupyterLab, in Chromium, as a person opens and runs them: six minutes
 # make format   puts the code in the house's form (ruff), and tells what it cannot mend
 # make install  sets up .venv, and no more
 # make lab      JupyterLab on localhost, on copies of the notebooks; ARGS="--port 8899" for arguments of its own
