@@ -26,6 +26,7 @@ report: $(VENV)/installed
 	@$(RUN) ganlib.report quick
 
 install: $(VENV)/installed
+	@echo "Installed. Next: make report; or, for the command ganlib in this terminal, source $(VENV)/bin/activate"
 
 compare: $(VENV)/installed
 	@$(RUN) ganlib.report seeds

@@ -94,6 +94,10 @@ def test_version_is_told_without_torch():
         ),
         (["--verson"], "error: No such option"),
         (["report", "quick", "--resum"], "error: No such option"),
+        (
+            ["report", "-p", "steps=5"],
+            "error: Option '-p' requires 2 arguments; see `ganlib report --help`\n",
+        ),
         (["report"], "error: expected SETTINGS, such as quick, or --list alone"),
         (["bench", "--arch", "gan"], "error: Invalid value for '--arch': 'gan' is not one of "),
         (["faces", "x", "--size", "big"], "error: Invalid value for '--size': "),

@@ -265,7 +265,7 @@ def test_grey_domain_is_a_note_and_no_fault_of_each_image(clean, tmp_path):
 def test_command_refuses_in_one_line(arguments, status, text, clean, capsys):
     assert main(arguments or [str(clean), "--image-size", "8"]) == status
     error = capsys.readouterr().err
-    assert text in error and error.count("\n") == 1
+    assert error.startswith("error: ") and text in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("text", ["32x48", "32X48", "32,48", "32, 48", "[32, 48]", "(32, 48)"])

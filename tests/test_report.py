@@ -147,12 +147,14 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
         (
             {"notebooks": ["01_fine"]},
             ["-p", "valeu", "4"],
-            "-p: valeu: no notebook has this parameter; there are value, word",
+            "-p: valeu: no notebook has this parameter (did you mean value?); there are value, "
+            "word",
         ),
         (
             {"notebooks": ["01_fine"], "common": {"valeu": 4}},
             [],
-            "mine.yaml: valeu: no notebook has this parameter; there are value, word",
+            "mine.yaml: valeu: no notebook has this parameter (did you mean value?); there are value, "
+            "word",
         ),
         (
             {"notebooks": [{"notebook": "02_broken", "parameters": {"word": "x"}}, "01_fine"]},
@@ -341,7 +343,7 @@ def test_page_of_which_nothing_else_is_known_is_not_replaced(bench, tmp_path, ca
 def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys):
     assert main(["quick", "-p", "stpes", "3"]) == 2
     assert re.match(
-        r"error: -p: stpes: no notebook has this parameter; there are .*\bsteps\b",
+        r"error: -p: stpes: no notebook has this parameter .did you mean steps..; .*\bsteps\b",
         capsys.readouterr().err,
     )
 

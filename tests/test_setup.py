@@ -55,6 +55,15 @@ def test_what_is_imported_is_named_and_what_is_named_is_used():
     assert {plain(d) for d in project()["dependencies"] + extras} == imported() | UNIMPORTED
 
 
+def test_script_beside_a_clone_imports_the_package_and_not_the_clone(tmp_path):
+    """Both are called ganlib."""
+    (tmp_path / "ganlib/ganlib").mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("import ganlib; print(ganlib.ROOT)")
+    call = [sys.executable, "mine.py"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT), done.stderr
+
+
 def test_every_dependency_has_a_lower_bound_and_a_reason():
     text = (ROOT / "pyproject.toml").read_text()
     extras = [d for extra in project()["optional-dependencies"].values() for d in extra]

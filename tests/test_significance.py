@@ -16,6 +16,7 @@ from ganlib.compare.significance import (
     plan_comparisons,
     plan_seeds,
     smallest_error,
+    sum_up,
     welch,
 )
 
@@ -81,9 +82,24 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     assert not found.established.any()
     assert conclude(near, found) == [
         "Between one and other no difference is established in realism and faithfulness at 3 seeds "
-        "each. As a rough guess, more than 20 seeds each would show one in realism, more than 20 "
+        "each; as a rough guess, more than 20 seeds each would show one in realism, more than 20 "
         "in faithfulness."
     ]
+
+
+def test_verdict_is_one_sentence_of_any_number_of_models():
+    far = scores([1.0, 1.1, 0.9], [3.0, 3.1, 2.9])
+    assert sum_up(far, differences(far)) == (
+        "Of 2 differences that were tested, established: one is better than other in realism; one "
+        "is better than other in faithfulness."
+    )
+    near = scores([1.0, 2.0, 3.0], [2.0, 1.5, 3.2])
+    assert sum_up(near, differences(near)) == conclude(near, differences(near))[0]
+    third = scores([1.1, 2.1, 2.5], []).assign(model="third", arch="third")
+    three = pd.concat([near, third])
+    assert sum_up(three, differences(three)) == (
+        "Of 6 differences that were tested none is established."
+    )
 
 
 def test_seeds_that_are_named_find_such_a_difference_four_times_in_five():

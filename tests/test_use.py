@@ -164,6 +164,10 @@ def test_folder_keeps_its_names(run, model, tmp_path, capsys):
         assert difference.max() <= 1 and difference.count_nonzero() <= 8, name
     assert before == {p: p.read_bytes() for p in source.rglob("*") if p.is_file()}
     assert capsys.readouterr().out.endswith(f"4 of 4 files translated: {out}\n")
+    (out / "b.png").unlink()
+    assert main([str(run), str(source), "--to", "B", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f"4 of 4 files translated, 3 of them before: {out}\n")
 
 
 def test_files_and_patterns_at_the_size_of_the_training(run, model, tmp_path):
@@ -197,7 +201,7 @@ def test_goes_on_where_it_stopped(model, tmp_path, monkeypatch):
             files.translate_files(model, [source], out)
         monkeypatch.setattr(files, "write_atomic", write)
         done = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
-        assert set(files.translate_files(model, [source], out).values()) == {""}
+        assert set(files.translate_files(model, [source], out)[0].values()) == {""}
         assert listed(out) == ["a.png", "b.png", "deep/a.png", "deep/c.png"]
         assert all(p.stat().st_mtime_ns == time for p, time in done.items())
 
@@ -262,14 +266,16 @@ def test_size_that_the_model_has_not_seen_is_told_once(model, tmp_path, capsys):
         (["in/a.png"], "in", "is an input, which is never written over"),
         (["in/a.png"], "in/deep", "is there, and no translation of this model"),
         (["in/a.png"], "in/b.png", "a file; expected a folder"),
-        (["x" * 300], "out", "no file there"),
+        (["x" * 300], "out", "no such file or folder; expected pictures"),
         (["in/a.png", "in/deep/a.png"], "out", "both would be written to"),
-        (["in/x*.png"], "out", "no file there"),
-        (["nowhere"], "out", "no file there"),
+        (["in/x*.png"], "out", "no such file or folder"),
+        (["nowhere"], "out", "no such file or folder"),
+        (["in/empty"], "out", "no files in it"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(run, tmp_path, inputs, out, message):
     lay_out(tmp_path / "in")
+    (tmp_path / "in/empty").mkdir()
     arguments = [str(tmp_path / name) for name in inputs]
     with pytest.raises(InputError, match=message) as error:
         main([str(run), *arguments, "--to", "B", "--out", str(tmp_path / out)])

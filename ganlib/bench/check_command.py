@@ -56,7 +56,7 @@ def in_words(found, machine):
     lines = [machine, ""]
     for seen in found["rows"]:
         verdict = "right" if seen.ok else "WRONG"
-        lines.append(f"{verdict}  {seen.what}: {seen.value:.1e} ({seen.limit:.0e} at most)")
+        lines.append(f"{verdict}  {seen.what}: {seen.value:.2g} ({seen.limit:.1g} at most)")
     size = "CycleGAN, ngf 16, ndf 32, 64x64, identity loss in every step"
     lines += ["", f"{size}; on a GPU the plain step is in TF32"]
     for r in found["speed"]:

@@ -172,7 +172,7 @@ def say_plan(unsure, needed, seeds):
         number = max(needed[i], seeds + 1) if needed[i] else f"more than {MOST_SEEDS}"
         each = "" if numbers else " seeds each would show one"
         numbers.append(f"{number}{each} in {question}")
-    return f"As a rough guess, {', '.join(numbers)}."
+    return f"as a rough guess, {', '.join(numbers)}"
 
 
 def conclude(table, found):
@@ -210,7 +210,7 @@ def conclude(table, found):
                 many = f"{seeds[one]} and {seeds[other]} seeds"
             lines.append(
                 f"Between {one} and {other} no difference is established in "
-                f"{' and '.join(unsure.question)} at {many}. {say_plan(unsure, needed, fewest)}"
+                f"{' and '.join(unsure.question)} at {many}; {say_plan(unsure, needed, fewest)}."
             )
         if len(untested):
             lines.append(
@@ -218,6 +218,21 @@ def conclude(table, found):
                 "score is missing, or none moves from seed to seed."
             )
     return lines
+
+
+def sum_up(table, found):
+    """The verdict of all differences in one sentence: what is established, or that nothing is."""
+    lines = conclude(table, found)
+    if len(lines) == 1:
+        return lines[0]
+    tested = int(found.p.notna().sum())
+    said = []
+    for row in found[found.established].itertuples():
+        loser = row.one if row.better == row.other else row.other
+        said.append(f"{row.better} is better than {loser} in {row.question}")
+    if not said:
+        return f"Of {tested} differences that were tested none is established."
+    return f"Of {tested} differences that were tested, established: {'; '.join(said)}."
 
 
 def say_established(row):

@@ -84,7 +84,7 @@ def command(data, image_size, domain_a, value_range, out, as_json, no_cost):
         if out:
             save(out, images, diagnosis, cost)
     except InputError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -35,7 +35,8 @@ def complete_settings(context, parameter, incomplete):
     nargs=2,
     multiple=True,
     metavar="NAME VALUE",
-    help="Set a parameter in every notebook that has it; may be given again.",
+    help="Set a parameter in every notebook that has it, such as -p steps 500; may be given again. "
+    "Parameters stand in the first cell of each notebook.",
 )
 @click.option(
     "--out", help="Folder of the report; else reports/NAME, with the -p's added.", type=FOLDER
@@ -55,7 +56,7 @@ def complete_settings(context, parameter, incomplete):
 def command(settings, overrides, out, resume, pdf, lists):
     """Run the notebooks in order with the parameters of a YAML file and render them as one page.
 
-    SETTINGS is a name in reports/ (quick, full) or a YAML file."""
+    SETTINGS is a name in reports/ (quick, seeds, short, study, full) or a YAML file."""
     if lists == bool(settings) or lists and (overrides or out or resume or pdf):
         click.get_current_context().fail("expected SETTINGS, such as quick, or --list alone")
     if lists:

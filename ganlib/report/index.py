@@ -5,6 +5,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -16,13 +17,15 @@ from ganlib.system.files import ROOT, RUNS, write_atomic
 
 REPORTS = ROOT / "reports"
 EMPTY = "–"
-NONE = "No report yet: `ganlib report quick` makes one.", "No run yet: a report trains some."
+NO_REPORT = "No report in reports/ yet: `ganlib report quick` makes one."
+NONE = NO_REPORT, "No run yet: a report trains some."
 
 INDEX = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>ganlib: reports and runs</title><style>{css} body {{ display: block; }}</style></head>
+<title>ganlib: reports and runs</title><style>{css}
+body {{ display: block; }} th, td {{ text-align: left; }}</style></head>
 <body><main><h1>Reports</h1>{reports}<h1>Runs</h1>{runs}
 <p>KID: how far translations are from real images of their domain, mean over seeds; 0 is no
 difference, and smaller is better.</p></main></body></html>
@@ -67,8 +70,13 @@ def tell_models(trainings):
     told["data"] = "; ".join(sorted(set(trainings["data"])))
     for domain in "ab":
         kids = groups[f"kid_probe_{domain}"].mean()
-        told[f"KID of fake_{domain}"] = "; ".join(f"{kid:.2f}" for kid in kids)
+        told[f"KID of fake_{domain}"] = "; ".join(map(show_kid, kids))
     return told
+
+
+def show_kid(kid):
+    """A KID in words; a dash where it is not known."""
+    return EMPTY if np.isnan(kid) else f"{kid:.2f}"
 
 
 def describe_runs():

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 
 import papermill
@@ -163,8 +164,10 @@ def refuse_unknown(source, given, known, what):
     are."""
     for name in given:
         if name not in known:
+            close = get_close_matches(str(name), known, 1)
+            meant = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(
-                f"{source}: {show_name(name)}: {what}; there are {', '.join(sorted(known))}"
+                f"{source}: {show_name(name)}: {what}{meant}; there are {', '.join(sorted(known))}"
             )
 
 

@@ -64,6 +64,8 @@ def run(command, prog, arguments=None):
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         asked = context.command_path if context else prog
+        if not context and isinstance(command, click.Group):
+            asked = " ".join([prog, *given[:1]])  # of a subcommand's options click does not say it
         told = one_line(" ".join(error.format_message().split())).rstrip(".")
         print(f"error: {told}; see `{asked} --help`", file=sys.stderr)
         return 2

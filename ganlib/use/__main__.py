@@ -25,14 +25,15 @@ from ganlib.system.command import FILE, FOLDER, call, run
 def command(folder, inputs, to, out, resize):
     """Translate pictures by a trained model.
 
-    RUN is the folder of a finished run, or of one in reports/study/runs. INPUT is a file, a folder
-    or a pattern."""
+    RUN is the folder of a finished run (`ganlib runs` lists them), or a model file, which ends in
+    .safetensors. INPUT is a file, a folder or a pattern."""
     from ganlib.use.files import translate_files  # take long to import
     from ganlib.use.translator import Translator
 
-    told = translate_files(Translator(folder), inputs, out, to, resize)
+    told, kept = translate_files(Translator(folder), inputs, out, to, resize)
     failed = sum(why != "" for why in told.values())
-    print(f"{len(told) - failed} of {len(told)} files translated: {printable(out)}")
+    there = f", {kept} of them before" if kept else ""
+    print(f"{len(told) - failed} of {len(told)} files translated{there}: {printable(out)}")
     return 1 if failed else 0
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ganlib.compare.tables import describe
-from ganlib.config import ADDED, TrainConfig, plain_config
+from ganlib.config import ADDED, STUDY_PAIRS, TrainConfig, plain_config
 from ganlib.errors import InputError, one_line, printable
-from ganlib.evaluate.scores import show_score
+from ganlib.evaluate.scores import SCORES, family, show_score
 from ganlib.runs.finished import load_run
 from ganlib.system.files import locked, write_atomic
 from ganlib.use.formats import FORMATS, check_installed, read_told
@@ -22,16 +22,20 @@ without pairs: nobody has shown it which image of B belongs to one of A.
 - Trained on {pairs:,} pairs of {height}x{width} pixels, from the data set {data}: {n_a:,} images
   of A and {n_b:,} of B.
 - It takes and gives RGB images of any size. It knows images that look as those of its training, at
-  that size: others come out with new colours and old shapes.
+  that size: others come out with new colours and old shapes.{young}
 
 ## Scores
 
 Of {tested}, which no training has seen; in brackets an
-interval of 95 % over images. What they mean is in docs/scores.md of ganlib.
+interval of 95 % over images. KID: how far translations are from real images of their domain, 0 is
+no difference. Content distance: how far one is from its own input, 0 is the same, 1 a stranger.
+Attribute agreement: how much of what a face was drawn by can be read off its translation, 1 is all.
 
 {scores}
 
 ## How to use it
+
+With ganlib installed (in a clone of its repository, `pip install .`):
 
 ```
 ganlib translate {file} pictures/ --to B --out translated
@@ -143,13 +147,24 @@ def tell_parent(parent: str) -> str:
     return f"\n- Its weights started from those of {one_line(parent)}." if parent else ""
 
 
+def tell_young(pairs: int) -> str:
+    """What a card says of a training that was much shorter than the study's."""
+    if pairs >= STUDY_PAIRS:
+        return ""
+    return (
+        f"\n- It is half-trained: the study that ganlib began with took {STUDY_PAIRS:,} pairs.\n"
+        "  More training may mend faults."
+    )
+
+
 def write_card(run, told, file, others=()):
     """The page of a model, in Markdown. others: its files in other formats."""
     (n_a, *_), (n_b, *_) = told["counts"]
-    rows = ["| score | value |", "|---|---|"]
+    rows = ["| score | value | better is |", "|---|---|---|"]
     for name in TOLD:
         if name in told["scores"]:
-            rows.append(f"| {describe(name)} | {show_score(told['scores'][name])} |")
+            better = SCORES[family(name)].better
+            rows.append(f"| {describe(name)} | {show_score(told['scores'][name])} | {better} |")
     _, _, tested_a = told["counts"][0]
     _, _, tested_b = told["counts"][1]
     a, b = map(one_line, told["domains"])
@@ -161,6 +176,7 @@ def write_card(run, told, file, others=()):
         a=a,
         b=b,
         parent=tell_parent(run.cfg.parent),
+        young=tell_young(told["pairs"]),
         arch=run.cfg.arch,
         parameters=run.metrics["parameters"]["g_ab"],
         recipe=run.cfg.recipe,

@@ -33,8 +33,9 @@ class Job(NamedTuple):
 
 
 def translate_files(translator, inputs, out, to="B", resize=False):
-    """Translate pictures into the folder `out`, each as a PNG of its name; returns {file: why it
-    was left out, or ""}. What is left out is said at once.
+    """Translate pictures into the folder `out`, each as a PNG of its name; returns ({file: why it
+    was left out, or ""}, how many were there from an earlier call). What is left out is said at
+    once.
 
     inputs: files, folders (with what lies below them, in folders of the same names) and patterns
     ("faces/*.jpg"). resize: pictures are first scaled and cropped to the size that the model was
@@ -52,6 +53,7 @@ def translate_files(translator, inputs, out, to="B", resize=False):
     with locked(out / ".lock", f"folder {printable(out)}"):
         record = read_record(out, translator, to, resize)
         check_foreign(out, places, record)
+        kept = 0
         warned = False
         waiting = []  # jobs that are translated together
         with Progress("translating files", len(places), unit="files") as progress:
@@ -60,6 +62,8 @@ def translate_files(translator, inputs, out, to="B", resize=False):
                 told[str(file)] = why
                 if why:
                     leave_out(file, why)
+                elif job is None:
+                    kept += 1
                 if job is None:
                     progress.add()
                     continue
@@ -74,7 +78,7 @@ def translate_files(translator, inputs, out, to="B", resize=False):
             if waiting:
                 write(translator, waiting, to, out, record)
                 progress.add(len(waiting))
-    return told
+    return told, kept
 
 
 def find_files(inputs, out):
@@ -105,7 +109,8 @@ def find_files(inputs, out):
                 if os.path.isfile(match) and not inside:
                     found[Path(match)] = Path(match).name
         if not found:
-            raise InputError(f"input {printable(given)}: no file there; expected pictures")
+            what = "no files in it" if os.path.isdir(path) else "no such file or folder"
+            raise InputError(f"input {printable(given)}: {what}; expected pictures")
         for file, name in found.items():
             if file.resolve() not in seen:
                 seen.add(file.resolve())
@@ -206,8 +211,8 @@ def warn_of_size(job, translator):
     height, width = job.pixels.shape[1:]
     side = max(translator.image_size)
     say(
-        f"{printable(job.file)}: {width}x{height} pixels, and the model was trained at {side}; it "
-        "has not seen faces of that size. --resize brings pictures to its own"
+        f"{printable(job.file)}, for one: {width}x{height} pixels, and the model was trained at "
+        f"{side}; it has not seen images of that size. --resize brings pictures to its own"
     )
 
 

@@ -25,6 +25,7 @@ def command(folder, out, image_size, epoch):
 
     path = import_model(folder, out, image_size, epoch)
     print(f"{printable(path)}: {path.stat().st_size / 1e6:.1f} MB")
+    print(f"`ganlib translate {printable(path)} pictures/ --to B --out translated` uses it")
     return 0
 
 
