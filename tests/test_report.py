@@ -147,14 +147,14 @@ def test_notebook_that_fails_is_shown_and_the_rest_still_runs(bench, tmp_path, c
         (
             {"notebooks": ["01_fine"]},
             ["-p", "valeu", "4"],
-            "-p: valeu: no notebook has this parameter (did you mean value?); there are value, "
-            "word",
+            "-p: valeu: no notebook has this parameter (did you mean value?); there are "
+            "value, word",
         ),
         (
             {"notebooks": ["01_fine"], "common": {"valeu": 4}},
             [],
-            "mine.yaml: valeu: no notebook has this parameter (did you mean value?); there are value, "
-            "word",
+            "mine.yaml: valeu: no notebook has this parameter (did you mean value?); there are "
+            "value, word",
         ),
         (
             {"notebooks": [{"notebook": "02_broken", "parameters": {"word": "x"}}, "01_fine"]},
