@@ -211,8 +211,8 @@ def refuse_for_builtin(domain_a, value_range):
         )
 
 
-def draw_builtin(size, n_a, n_b, n_eval, seed):
-    """The built-in faces as Domains, with the attributes that each was drawn from."""
+def check_builtin(size, n_a, n_b, n_eval):
+    """Raise InputError for built-in faces that cannot be drawn: (height, width), and how many."""
     for name, n in [("builtin_a", n_a), ("builtin_b", n_b), ("builtin_eval", n_eval)]:
         if type(n) is not int or not 1 <= n < MOST:
             raise InputError(
@@ -224,6 +224,11 @@ def draw_builtin(size, n_a, n_b, n_eval, seed):
             f"image_size {size[0]}x{size[1]}: builtin faces are square, 16 pixels or more a side; "
             "set image_size to one number"
         )
+
+
+def draw_builtin(size, n_a, n_b, n_eval, seed):
+    """The built-in faces as Domains, with the attributes that each was drawn from."""
+    check_builtin(size, n_a, n_b, n_eval)
     arrays, tables, facts = {}, {}, []
     with Progress("drawing faces", n_a + n_b + 4 * n_eval, unit="images") as progress:
         for domain, n_train in zip(DOMAINS, (n_a, n_b)):

@@ -11,7 +11,7 @@ from ganlib.data.decode import FACTS, Cache, decode_all, reorder, rescale
 from ganlib.data.formats import fix_of, heif_is_installed, is_image_name, kind_by_name
 from ganlib.data.ranges import find_range, spread_range, tell_ranges
 from ganlib.data.sources import LAYOUTS, MANIFEST, clip, group_files, open_source, shorten
-from ganlib.data.splits import assign, group, read_manifest, write_manifest
+from ganlib.data.splits import HELD_OUT, assign, group, read_manifest, write_manifest
 from ganlib.errors import InputError, printable
 from ganlib.faces import SPLITS
 from ganlib.show.progress import Progress
@@ -27,15 +27,10 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     every file, a DataFrame; notes; {domain: digest}; {domain: range of values}, of those with
     files of more than 8 bits). Raises InputError, if strict also for many images that cannot be
     read."""
-    source = open_source(data)
-    layout = group_files(source.files)
+    source, layout, names, manifest, rows = find_files(data, domain_a, strict)
     groups = layout.groups
     outside = layout.outside
-    names = check_domain_names(data, groups, domain_a)
-    manifest = source.manifest if all(split == "" for split, _ in groups) else None
-    rows = read_manifest(manifest, source.files, strict)
     written = []
-    check_places(data, layout, rows)
     others = source.refused + [(f, NO_IMAGE[0]) for f in outside]
     given = spread_range(value_range, names, data)
     kept = written_ranges(manifest, groups, rows)
@@ -90,6 +85,37 @@ def read_files(data, size, domain_a, strict=True, value_range=""):
     )
     notes = [a_is, *tell_ranges(ranges, given, kept, facts), *notes, *written]
     return source.name, names, arrays, facts, notes, digests, ranges
+
+
+def find_files(data, domain_a, strict):
+    """What the names of its files tell of a data set: (its source, layout, names of the domains, A
+    first, the manifest that goes with it or None, its rows or None). InputError where there are no
+    two domains in them."""
+    source = open_source(data)
+    layout = group_files(source.files)
+    names = check_domain_names(data, layout.groups, domain_a)
+    manifest = source.manifest if all(split == "" for split, _ in layout.groups) else None
+    rows = read_manifest(manifest, source.files, strict)
+    check_places(data, layout, rows)
+    return source, layout, names, manifest, rows
+
+
+def count_files(data, domain_a=""):
+    """{domain: {split: how many images}} of a folder or zip, A first, before any file is read: a
+    few less come out of it where files cannot be read, or are nearly the same. InputError as
+    read_files has it."""
+    _, layout, names, _, rows = find_files(data, domain_a, strict=True)
+    table = pd.DataFrame(plan(layout.groups, rows), columns=["domain", "split", "file", "sha256"])
+    counts = {}
+    for name in names:
+        given = table.split[table.domain == name].value_counts().to_dict()
+        whole = given.pop("", given.get("train", 0))  # of which splits that are missing are made
+        missing = [split for split in ("val", "test") if split not in given]
+        held_out = max(1, round(HELD_OUT * whole))
+        counts[name] = {"train": whole - held_out * len(missing)}
+        for split in ("val", "test"):
+            counts[name][split] = given.get(split, held_out)
+    return counts
 
 
 def check_domain_names(data, groups, domain_a):

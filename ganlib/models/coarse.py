@@ -40,7 +40,7 @@ class CoarseToFine(nn.Module):
         self.head = nn.Sequential(ReflectionPad(1), last)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_divisible(self, x.shape[-2:], 1)
+        check_divisible(self, x.shape[-2:], self.n_down)
         rough = self.coarse(half(x))  # (B, 3, H/2, W/2)
         rough = F.interpolate(rough, scale_factor=2, mode="bilinear")  # (B, 3, H, W)
         seen = torch.cat([rough, x], dim=1) if self.sees_input else rough

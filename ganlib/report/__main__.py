@@ -64,6 +64,7 @@ def command(settings, overrides, out, resume, pdf, lists):
     try:
         # All that takes long to import
         from ganlib.report import runner
+        from ganlib.report.beforehand import check_beforehand
         from ganlib.report.pdf import find_browser, write_pdf
         from ganlib.report.settings import ask, find_settings, name_folder, plan
 
@@ -72,6 +73,7 @@ def command(settings, overrides, out, resume, pdf, lists):
         path = find_settings(settings)
         overrides = dict(overrides)
         entries = plan(path, overrides)
+        check_beforehand(entries)
         asked = ask(path, overrides)
         out = expand(out, "--out") if out else ROOT / "reports" / name_folder(path, overrides)
         try:
