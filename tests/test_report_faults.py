@@ -22,6 +22,7 @@ from PIL import Image
 from test_report import started_on_bench, wait_for
 
 from ganlib.data import sources as data_sources
+from ganlib.report import beforehand
 from ganlib.report import page as report_page
 from ganlib.report import runner as report_runner
 from ganlib.report.__main__ import main
@@ -90,6 +91,7 @@ def quick(monkeypatch):
         hooks.get(name, lambda: None)()
 
     monkeypatch.setattr(report_runner.papermill, "execute_notebook", execute)
+    monkeypatch.setattr(beforehand, "check_beforehand", lambda entries: None)  # data of no images
     hooks["calls"] = calls
     return hooks
 

@@ -106,6 +106,23 @@ def test_chapters_fold_and_the_front_does_not(tmp_path):
     assert '<label for="menu">' in page and page.count("prefers-color-scheme: dark") == 2
 
 
+def test_what_failed_is_told_before_all_else(tmp_path):
+    """Also on a phone, where the contents are a closed menu; an error of several once."""
+    cells = [text("# Chapter\n\nIts text.")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "any.ipynb")
+    entries = []
+    for name, error in (("01", ""), ("02", "no <b>"), ("03", "no <b>"), ("04", "full")):
+        entry = {"name": name, "title": None, "executed": tmp_path / "any.ipynb", "error": error}
+        entry |= {"mark": "failed" if error else "", "runs": [], "seconds": 1, "parameters": {}}
+        entries.append(entry)
+    main = render(entries, "mine").partition("<main>")[2]
+    told = '<div class="failure">3 of 4 notebooks failed.<br><a href="#02">02</a>, '
+    assert main.startswith(
+        told + '<a href="#03">03</a>: no &lt;b&gt;<br><a href="#04">04</a>: full'
+    )
+    assert "failure" not in render(entries[:1], "mine").partition("<main>")[2]
+
+
 @pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium on this machine")
 def test_page_is_printed_by_chromium(tmp_path):
     page = tmp_path / "a page.html"

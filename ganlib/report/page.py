@@ -59,11 +59,7 @@ def render(entries, title, incomplete=""):
         exclude_anchor_links=True,
     )
     contents, told = [], set()
-    sections = (
-        [f'<div class="failure">This report is incomplete: {html.escape(incomplete)}.</div>']
-        if incomplete
-        else []
-    )
+    sections = tell_failures(entries, incomplete)
     front, bodies = [], []
     for entry in entries:
         bodies.append((entry, notebook_body(entry, exporter, told, front)))
@@ -95,6 +91,23 @@ def render(entries, title, incomplete=""):
         contents="".join(contents),
         sections="".join(sections),
     )
+
+
+def tell_failures(entries, incomplete):
+    """What a reader has to know before all else of a report that is not whole: boxes of HTML."""
+    boxes = []
+    if incomplete:
+        boxes.append(f"This report is incomplete: {html.escape(incomplete)}.")
+    failed = [entry for entry in entries if entry["mark"] == "failed"]
+    by_error = {}
+    for entry in failed:
+        name = html.escape(entry["name"])
+        by_error.setdefault(entry["error"], []).append(f'<a href="#{name}">{name}</a>')
+    if failed:
+        lines = [f"{len(failed)} of {len(entries)} notebooks failed."]
+        lines += [f"{', '.join(names)}: {html.escape(why)}" for why, names in by_error.items()]
+        boxes.append("<br>".join(lines))
+    return [f'<div class="failure">{text}</div>' for text in boxes]
 
 
 def mark_summary(entries):
