@@ -136,7 +136,7 @@ def test_page_is_printed_by_chromium(tmp_path):
 @pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium on this machine")
 def test_whole_study_is_printed_on_twenty_pages(tmp_path):
     """The page that is committed, by the style of today."""
-    page = (ROOT / "reports/quick/report.html").read_text()
+    page = (ROOT / "reports/examples/quick.html").read_text()
     style = (ROOT / "ganlib/report/report.css").read_text()
     theirs = page[page.index(":root {") : page.index("pre { line-height")]
     (tmp_path / "page.html").write_text(page.replace(theirs, style, 1))
