@@ -4,6 +4,7 @@ simulation.
 tests/simulate_differences.py simulates it; docs/statistics.md says what came out, and what it
 costs in seeds."""
 
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -62,9 +63,9 @@ def typical(values, error):
     return float(NOISE * error * np.sinh(values.mean()) if np.isfinite(error) else values.mean())
 
 
-def welch(x, y):
-    """p of Welch's two-sided t-test (1947): x (..., n), y (..., m), n and m 2 or more -> (...). NaN
-    where neither side varies.
+def welch_parts(x, y):
+    """What Welch's test is made of: the difference of the means of x (..., n) and y (..., m), its
+    standard error, and the degrees of freedom, (...) each. NaN where neither side varies.
 
     differs: with fewer degrees of freedom where the two spreads differ, f^2 / (n + m - 2)
     instead of Welch's f: no fewer than the smaller set alone has, and no more than two of its
@@ -76,10 +77,18 @@ def welch(x, y):
     a = x.var(-1, ddof=1) / n
     b = y.var(-1, ddof=1) / m
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = (x.mean(-1) - y.mean(-1)) / np.sqrt(a + b)
         freedom = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1))
     fewest = min(n, m) - 1
     freedom = np.clip(freedom**2 / (n + m - 2), fewest, 2 * fewest)
+    return x.mean(-1) - y.mean(-1), np.sqrt(a + b), freedom
+
+
+def welch(x, y):
+    """p of Welch's two-sided t-test (1947), by welch_parts: x (..., n), y (..., m), n and m 2 or
+    more -> (...). NaN where neither side varies."""
+    difference, error, freedom = welch_parts(x, y)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = difference / error
     return 2 * stats.t.sf(np.abs(t), freedom)
 
 
@@ -145,34 +154,50 @@ def compare_pair(x, y, one, other):
     }
 
 
-def plan_seeds(effects, repeats=2_000):
-    """How many seeds a model would establish each difference of a table in four of five tables, if
-    it were as large as these seeds say: a list of numbers, None where more than MOST_SEEDS.
+@cache
+def find_smallest(questions):
+    """{seeds: the smallest difference, in spreads over seeds, that so many seeds of each model
+    establish in POWER of tables of so many questions}.
 
-    effects: Hedges' g of each question, NaN where it is not tested. Simulated: normal scores of
-    one spread, all questions at once, by welch and holm. An effect of few seeds is a rough guess,
-    and so is the number."""
-    effects = np.asarray(effects, dtype=float)
+    By 20,000 simulated pairs of normal scores of one spread, tested by welch. A single question
+    gets ALPHA / questions (Bonferroni), which Holm's adjustment never falls short of."""
     rng = np.random.default_rng(0)
-    needed = [None] * len(effects)
+    smallest = {}
     for seeds in range(3, MOST_SEEDS + 1):
-        one = rng.standard_normal((repeats, len(effects), seeds)) + effects[:, None]
-        other = rng.standard_normal((repeats, len(effects), seeds))
-        share = (holm(welch(one, other)) < ALPHA).mean(axis=0)
-        for i in np.flatnonzero(share >= POWER):
-            needed[i] = needed[i] or seeds
-    return needed
+        one, other = rng.standard_normal((2, 20_000, seeds))
+        difference, error, freedom = welch_parts(one, other)
+        reached = stats.t.isf(ALPHA / questions / 2, freedom) * error - difference
+        smallest[seeds] = np.quantile(reached, POWER)
+    return smallest
 
 
-def say_plan(unsure, needed, seeds):
-    """How many seeds would establish the differences of some rows of `differences`, in words.
-    needed: plan_seeds of all its rows; seeds: how many a model there are."""
+def plan_seeds(effects):
+    """How many seeds of each model would establish each difference of a table in POWER of cases,
+    were it as large as Hedges' g says: a list of numbers, None where it takes more than
+    MOST_SEEDS. effects: g of each question, NaN where it is not tested. g of few seeds is a rough
+    guess, and so is the number."""
+    effects = np.abs(np.asarray(effects, dtype=float))
+    smallest = find_smallest(max(1, int(np.isfinite(effects).sum())))
+    numbers = []
+    for effect in effects:
+        enough = [seeds for seeds, least in smallest.items() if least <= effect]
+        numbers.append(min(enough, default=None))
+    return numbers
+
+
+def say_plan(unsure, needed, fewest, most):
+    """What more seeds would do for some rows of `differences`, in words. needed: plan_seeds of all
+    its rows; fewest, most: the seeds of the two models."""
+    if fewest < 3:
+        return "train 3 seeds each or more"
+    if most >= MOST_SEEDS:
+        return "if there is one, it is small against what chance does"
     numbers = []
     for i, question in zip(unsure.index, unsure.question):
-        number = max(needed[i], seeds + 1) if needed[i] else f"more than {MOST_SEEDS}"
-        each = "" if numbers else " seeds each would show one"
-        numbers.append(f"{number}{each} in {question}")
-    return f"as a rough guess, {', '.join(numbers)}"
+        number = f"about {max(needed[i], fewest + 1)}" if needed[i] else f"more than {MOST_SEEDS}"
+        numbers.append(f"{number} in {question}")
+    told = ", ".join(numbers)
+    return f"if they are as large as they look by so few, the seeds each to show it are {told}"
 
 
 def conclude(table, found):
@@ -204,13 +229,14 @@ def conclude(table, found):
         untested = part[part.p.isna()]
         unsure = part[part.p.notna() & ~part.established]
         if len(unsure):
-            fewest = min(seeds[one], seeds[other])
-            many = f"{fewest} seeds each"
-            if seeds[one] != seeds[other]:
+            fewest, most = sorted((seeds[one], seeds[other]))
+            many = f"{most} seeds each"
+            if fewest < most:
                 many = f"{seeds[one]} and {seeds[other]} seeds"
+            plan = say_plan(unsure, needed, fewest, most)
             lines.append(
                 f"Between {one} and {other} no difference is established in "
-                f"{' and '.join(unsure.question)} at {many}; {say_plan(unsure, needed, fewest)}."
+                f"{' and '.join(unsure.question)} at {many}; {plan}."
             )
         if len(untested):
             lines.append(
