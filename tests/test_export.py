@@ -12,7 +12,9 @@ from torch import nn
 import ganlib
 from ganlib.errors import InputError
 from ganlib.models.build import build_nets
-from ganlib.runs.parent import child_config, read_parent
+from ganlib.models.ema import build_ema
+from ganlib.runs.checkpoint import State
+from ganlib.runs.parent import child_config, read_parent, start_from
 from ganlib.system.command import call
 from ganlib.use import export_command, import_command
 from ganlib.use.export import export
@@ -243,12 +245,35 @@ def test_discriminators_of_the_original_code_judge_the_other_domain(others, tmp_
     assert ganlib.load(path, "cpu")(picture(20, 20)).size == (20, 20)
 
 
+def test_training_that_asks_for_other_discriminators_draws_new_ones(others, tmp_path, capsys):
+    folder, _ = others()
+    for letter in "AB":
+        save(original_judge(), folder / f"latest_net_D_{letter}.pth")
+    path = import_model(folder, tmp_path / "imported", image_size=32)
+    parent = read_parent(path)
+    for change in ({}, {"d_norm": "spectral"}, {"ndf": 6}, {"d_coarse": 0.5, "d_layers": 2}):
+        cfg = child_config(parent, steps=1, decay_from=0.0, **change)
+        nets = build_nets(cfg, torch.device("cpu"))
+        emas = [build_ema(net) for net in nets[:2]]
+        before = [value.clone() for value in nets.d_b.state_dict().values()]
+        start_from(path, State(nets, emas, [], [], (), None), cfg)
+        same = all(map(torch.equal, before, nets.d_b.state_dict().values()))
+        assert same == bool(change)
+        assert ("new discriminators are drawn" in capsys.readouterr().err) == bool(change)
+        theirs, mine = parent.weights["g_ab"], nets.g_ab.state_dict()
+        assert all(torch.equal(mine[name], theirs[name]) for name in theirs)
+
+
 @pytest.mark.parametrize(
     "harm, said",
     [
-        ("missing", "latest_net_D_B.pth: no such file"),
-        ("batch norm", "layers with weights; expected a discriminator of patches"),
-        ("pixels", "layers with weights; expected a discriminator of patches"),
+        (
+            "missing",
+            "latest_net_D_B.pth: no such file; expected EPOCH_net_D_A.pth and EPOCH_net_D_B",
+        ),
+        ("batch norm", "horse2zebra: expected a discriminator of patches"),
+        ("not finite", "latest_net_D_A.pth: has weights that are not finite"),
+        ("pixels", "horse2zebra: expected a discriminator of patches"),
         ("pairs of images", "weights of other shapes than expected; expected a discriminator"),
         ("other width", "weights of other shapes than expected; expected a discriminator"),
     ],
@@ -262,6 +287,8 @@ def test_discriminators_of_another_kind_are_left_out(others, tmp_path, capsys, h
         other.model = nn.Sequential(*[nn.Conv2d(3, 3, 1) for _ in range(3)])
     elif harm == "pairs of images":
         other = original_judge(c_in=6)
+    elif harm == "not finite":
+        nn.init.constant_(other.model[0].weight, float("nan"))
     save(other, folder / "latest_net_D_A.pth")
     if harm != "missing":
         save(original_judge(5) if harm == "other width" else other, folder / "latest_net_D_B.pth")
@@ -277,6 +304,7 @@ def test_discriminators_of_another_kind_are_left_out(others, tmp_path, capsys, h
     [
         ("missing", "latest_net_G_B.pth: no such file"),
         ("text", "latest_net_G_B.pth: no weights that can be read"),
+        ("overflow", "latest_net_G_B.pth: has weights that are not finite"),
         ("code", "latest_net_G_B.pth: no weights that can be read"),
         ("batch norm", "weights of a batch norm"),
         ("unet", "3 convolutions; expected a generator of residual blocks"),
@@ -294,6 +322,9 @@ def test_files_of_another_kind_are_told_in_one_line(others, tmp_path, harm, said
         path.write_text("version https://git-lfs.github.com/spec/v1")
     elif harm == "code":
         torch.save(net, path)
+    elif harm == "overflow":
+        nn.init.constant_(net.double().model[1].weight, 1e300)
+        save(net, path)
     elif harm == "batch norm":
         save(Original(norm=nn.BatchNorm2d), path)
     elif harm == "unet":

@@ -23,12 +23,16 @@ from ganlib.runs.checkpoint import State
 from ganlib.runs.finished import load_run
 from ganlib.runs.folder import read_weights
 from ganlib.runs.kept import MEANS, is_kept
+from ganlib.show.progress import say
 from ganlib.system.files import expand
 from ganlib.use.packed import unpack
 
 # What the shapes of generators and of discriminators depend on
 OF_GENERATORS = ("arch", "ngf", "n_blocks", "resize_conv", "pre_norm", "vit_norm")
 OF_DISCRIMINATORS = ("ndf", "d_layers", "d_norm")
+
+
+OF_ANY_FILE = (*OF_DISCRIMINATORS, "d_coarse")
 
 
 class Parent(NamedTuple):
@@ -99,6 +103,16 @@ def child_config(parent, /, **values) -> TrainConfig:
     return TrainConfig.from_recipe(**(own | values))
 
 
+def find_others(names, parent: TrainConfig, child: TrainConfig) -> list[str]:
+    """What differs in some fields of two configs, in words."""
+    other = []
+    for name in names:
+        theirs, mine = getattr(parent, name), getattr(child, name)
+        if theirs != mine:
+            other.append(f"{name} {theirs} there, {mine} now")
+    return other
+
+
 def start_from(path, state: State, cfg: TrainConfig) -> None:
     """Put the weights of a parent into the State of a run, before its first step. InputError where
     it is another parent than the config's, or its networks are of another kind."""
@@ -113,20 +127,19 @@ def start_from(path, state: State, cfg: TrainConfig) -> None:
             f"init_from {path}: {parent.name}, and the config names "
             f"{cfg.parent or 'no parent'}; make the config by ganlib.runs.parent.child_config"
         )
-    fields = OF_GENERATORS + OF_DISCRIMINATORS * ("d_a" in parent.weights)
-    other = []
-    for field in fields:
-        theirs, mine = getattr(parent.cfg, field), getattr(cfg, field)
-        if theirs != mine:
-            other.append(f"{field} {theirs} there, {mine} now")
-    if other:
+    weights = parent.weights
+    if "d_a" in weights and Path(path).is_file() and find_others(OF_ANY_FILE, parent.cfg, cfg):
+        say("new discriminators are drawn, as others than those of the file are asked for")
+        weights = {name: weights[name] for name in ("g_ab", "g_ba")}
+    fields = OF_GENERATORS + OF_DISCRIMINATORS * ("d_a" in weights)
+    if other := find_others(fields, parent.cfg, cfg):
         raise InputError(
             f"init_from {path}: its networks are of another kind ({'; '.join(other)}); set these "
             "as they are there"
         )
     fresh = {name: net.state_dict() for name, net in state.nets._asdict().items()}
     try:
-        load_weights(state.nets, state.emas, fresh | parent.weights)
+        load_weights(state.nets, state.emas, fresh | weights)
     except RuntimeError:  # torch's, of layers that one has and the other has not
         raise InputError(
             f"init_from {path}: it has other layers; set d_coarse, coarse_until, refine and "

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -198,6 +199,7 @@ def open_file(file, out, place, record, translator, resize):
         return None, facts["reason"]
     if facts["remark"]:
         say(f"{printable(file)}: {facts['remark']}")
+    pixels = np.require(pixels, requirements="W")  # of a single pixel it is read-only
     return Job(file, digest, place, torch.from_numpy(pixels)), ""
 
 

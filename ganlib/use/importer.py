@@ -77,17 +77,19 @@ def find_judge_config(state: list[tuple[str, Tensor]], folder: Path) -> dict:
     """ndf and d_layers of a discriminator of patches, by its weights. InputError for any other."""
     kernels = [value for name, value in state if name.endswith("weight")]
     if len(kernels) < 3 or any(value.shape[2:] != (4, 4) for value in kernels):
-        raise InputError(f"{printable(folder)}: {len(kernels)} layers with weights; {JUDGES}")
+        raise InputError(f"{printable(folder)}: {JUDGES}")
     return {"ndf": len(kernels[0]), "d_layers": len(kernels) - 2}
 
 
 def read_state(path: Path) -> list[tuple[str, Tensor]]:
     """The weights of a file of the original code in the order of its layers, without what newer
-    ones of it leave out: the running statistics of norms that are never used."""
+    ones of it leave out: the running statistics of norms that are never used. InputError for one
+    that is not there, cannot be read, or holds numbers that are not finite."""
     if not path.is_file():
+        kind = path.stem[-3]  # of ..._net_G_A
         raise InputError(
-            f"{printable(path)}: no such file; expected a folder with EPOCH_net_G_A.pth and "
-            "EPOCH_net_G_B.pth, and --epoch to name another than latest"
+            f"{printable(path)}: no such file; expected EPOCH_net_{kind}_A.pth and "
+            f"EPOCH_net_{kind}_B.pth in one folder, and --epoch to name another than latest"
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -102,6 +104,8 @@ def read_state(path: Path) -> list[tuple[str, Tensor]]:
             f"{printable(path)}: no weights that can be read ({type(error).__name__}); expected a "
             "file of the original code that holds numbers alone"
         ) from None
+    if not all(value.isfinite().all() for value in found.values()):
+        raise InputError(f"{printable(path)}: has weights that are not finite numbers")
     return sorted(found.items(), key=lambda item: place_of(item[0]))
 
 
