@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -89,6 +90,16 @@ def test_table_without_a_value_is_left_out_and_missing_values_are_dashes():
     shown = cell.outputs[0].data["text/html"]
     assert "1.5" in shown and "–" in shown and "NaN" not in shown
     assert cell.outputs[1].text == "NaN"
+
+
+def test_table_that_does_not_fit_in_half_a_sheet_is_marked():
+    tables = []
+    for columns in (5, 6):
+        html = pd.DataFrame([[0.5] * (columns - 1)]).to_html()  # and the index
+        tables.append(nbformat.v4.new_output("display_data", data={"text/html": html}))
+    cell = code(*tables)
+    mark_empty([cell])
+    assert ["wide" in out.data["text/html"] for out in cell.outputs] == [False, True]
 
 
 def test_chapters_fold_and_the_front_does_not(tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 
 SHORT = 80  # characters of a text that may stand in a page more than once
 LONGEST = 200  # characters of a text that stands for an image
+WIDE = 5  # columns of a table from which on it does not fit in half a sheet
 DPI = 100  # dots of a figure that are an inch of the page
 MIMES = ("image/png", "image/jpeg")
 
@@ -54,7 +55,8 @@ def find_width(data):
 
 def mark_empty(cells):
     """Take tables in which no cell has a value from the outputs, and what is left of progress bars;
-    in other tables a value that is missing is a dash."""
+    in other tables a value that is missing is a dash, and those of many columns are marked, as on
+    paper they do not fit in a column of text."""
     for cell in cells:
         kept = []
         for out in cell.get("outputs", []):
@@ -65,7 +67,11 @@ def mark_empty(cells):
             if not values or set(values) - {"NaN", ""}:
                 kept.append(out)
             if values:
-                data["text/html"] = data["text/html"].replace("<td>NaN</td>", "<td>–</td>")
+                shown = data["text/html"].replace("<td>NaN</td>", "<td>–</td>")
+                row = re.search(r"<tbody>\s*<tr>(.*?)</tr>", shown, re.DOTALL)
+                if row and len(re.findall(r"<t[hd]\b", row[1])) > WIDE:
+                    shown = shown.replace('class="dataframe"', 'class="dataframe wide"', 1)
+                data["text/html"] = shown
         if cell.cell_type == "code":
             cell.outputs = kept
 
