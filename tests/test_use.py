@@ -170,6 +170,18 @@ def test_folder_keeps_its_names(run, model, tmp_path, capsys):
     assert said.endswith(f"4 of 4 files translated, 3 of them before: {out}\n")
 
 
+def test_folder_is_translated_from_python_as_by_the_command(run, model, tmp_path):
+    source = lay_out(tmp_path / "in")
+    main([str(run), str(source), str(source / "a.png"), "--to", "B", "--out", str(tmp_path / "1")])
+    told = model.files([source, source / "a.png"], tmp_path / "2", to="B")
+    assert len(told) == 4 and set(told.values()) == {""}
+    assert model.files(str(source / "deep/c.gif"), tmp_path / "3").keys() == {
+        str(source / "deep/c.gif")
+    }
+    for name in listed(tmp_path / "1"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
 def test_files_and_patterns_at_the_size_of_the_training(run, model, tmp_path):
     source = lay_out(tmp_path / "in")
     picture(32, 32, 9).save(source / "large.tif")

@@ -15,6 +15,7 @@ from ganlib.errors import InputError, printable, shown
 from ganlib.evaluate.translate import generate, to_bytes
 from ganlib.runs.finished import load_run
 from ganlib.system.files import expand
+from ganlib.use.files import translate_files
 from ganlib.use.packed import unpack
 
 TILE = 4  # times the side of the images of the training: larger pictures are translated in parts
@@ -26,6 +27,7 @@ class Translator:
 
         translator = ganlib.load("reports/runs/NAME")
         selfie = translator(Image.open("anime.png"), to="B")
+        translator.files("pictures/", "translated", to="B")
 
     It knows its name, domains (the names of A and B), image_size (height and width of its
     training), pairs (that it has seen; None where that is not known) and scores (of test images, by
@@ -101,6 +103,13 @@ class Translator:
         else:
             made = translate_tiles(net, padded, tile // factor * factor, factor)
         return to_bytes(made[..., :height, :width].clamp(-1, 1))
+
+    def files(self, inputs, out, to: str = "B", resize: bool = False) -> dict[str, str]:
+        """A folder of pictures, a file or a pattern, or a list of them, into the folder `out`, as
+        `ganlib translate` does it (use.files.translate_files, which says what is refused). Returns
+        {file: why it was left out, or ""}."""
+        several = inputs if isinstance(inputs, list | tuple) else [inputs]
+        return translate_files(self, several, out, to, resize)[0]
 
     def side(self, name: str) -> str:
         """ "a" or "b" of a domain's name; InputError for one that the model does not know."""
