@@ -1,7 +1,8 @@
 """How often the test of differences errs, and what it finds, by simulation: a table, and with a
 path the figure of the docs.
 
-    python tests/simulate_differences.py          familywise error and power, 20,000 tables a figure
+    python tests/simulate_differences.py      familywise error and power, 20,000 tables a figure;
+                                              and how right the seeds are that are named to plan by
     python tests/simulate_differences.py docs/differences.png       the figure too
 """
 
@@ -10,7 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from ganlib.compare.significance import ALPHA, even_out, holm, welch
+from ganlib.compare.significance import ALPHA, even_out, holm, plan_seeds, welch
 
 # The spreads over seeds of four models: cyclegan default, uvcgan default, cyclegan seed, uvcgan
 # seed.
@@ -125,6 +126,29 @@ def tabulate_power(repeats=20_000, differences=(2, 3, 4, 6, 8, 12), sizes=(2, 3,
     return 100 * pd.DataFrame(rows, index=differences).T
 
 
+def tabulate_plans(repeats=2_000, differences=(0, 1.5, 3), sizes=(3, 4, 5)):
+    """Of two models whose difference is not established: in how many tables, in per cent, the
+    conclusion names a number of seeds, and in how many of those it is too small. A row a true
+    difference, in deviations, and a number of seeds."""
+    rows = {}
+    for difference in differences:
+        right = plan_seeds([difference] * QUESTIONS)[0]
+        for n in sizes:
+            scores = draw(np.random.default_rng(n), repeats, (1, 1), n)
+            scores[:, :, 0] += difference
+            one, other = scores[:, :, 0], scores[:, :, 1]
+            spread = np.sqrt((one.var(-1, ddof=1) + other.var(-1, ddof=1)) / 2)
+            effects = (one.mean(-1) - other.mean(-1)) / spread * (1 - 3 / (8 * n - 9))
+            numbers = []
+            for effect, found in zip(effects, established(scores, TWO)):
+                planned = plan_seeds(effect)
+                numbers += [planned[i] for i in range(QUESTIONS) if not found[i]]
+            named = [max(number, n + 1) for number in numbers if number]
+            few = [number < right for number in named] if right else [True] * len(named)
+            rows[difference, f"{n} seeds"] = len(named) / len(numbers), np.mean(few)
+    return 100 * pd.DataFrame(rows, index=["a number is named", "it is too small"]).T
+
+
 def draw_figure(errors, powers, path):
     """Both tables as a picture of two panels."""
     import matplotlib
@@ -152,7 +176,7 @@ def draw_figure(errors, powers, path):
 
 if __name__ == "__main__":
     found = tabulate_errors(), tabulate_power()
-    for table in found:
+    for table in (*found, tabulate_plans()):
         print(table.round(1).to_string(), end="\n\n")
     if len(sys.argv) > 1:
         draw_figure(*found, sys.argv[1])
