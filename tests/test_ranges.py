@@ -435,7 +435,7 @@ def test_doctor_takes_a_range(tmp_path, capsys, monkeypatch):
         in capsys.readouterr().out
     )
     assert doctor_command.main([str(tmp_path), "--no-cost", "--value-range", "5", "1"]) == 2
-    assert capsys.readouterr().err.startswith("value_range [5.0, 1.0]: expected")
+    assert capsys.readouterr().err.startswith("error: value_range [5.0, 1.0]: expected")
 
 
 def test_doctor_finds_16_bit_colour_that_comes_out_dark(tmp_path):
