@@ -349,22 +349,25 @@ def test_real_notebooks_refuse_a_misspelt_parameter_before_anything_runs(capsys)
 
 
 @pytest.mark.slow
-def test_data_that_is_not_there_is_told_in_one_line_and_in_the_report(tmp_path):
+def test_data_that_cannot_be_read_is_told_in_one_line_and_in_the_report(tmp_path):
+    """What only reading shows; data that is not there is refused before (test_beforehand)."""
     names = ["01_data_analysis", "02_cyclegan", "03_uvcgan", "04_comparison"]  # all that read data
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"notebooks": names}))
-    command = [sys.executable, "-m", "ganlib.report", "mine.yaml", "-p", "data", "no_such.zip"]
+    for domain in "ab":
+        (tmp_path / "set" / domain).mkdir(parents=True)
+        for i in range(40):
+            (tmp_path / "set" / domain / f"{i}.png").write_text("no picture")
+    command = [sys.executable, "-m", "ganlib.report", "mine.yaml", "-p", "data", "set"]
     done = subprocess.run(
         [*command, "--out", tmp_path / "out"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     for name in names:
-        assert (
-            f"error: {name}: InputError: data no_such.zip: no such folder or zip file"
-            in done.stderr
-        )
+        assert f"error: {name}: InputError: data set" in done.stderr
     page = (tmp_path / "out/report.html").read_text()
     assert (
-        "InputError: data no_such.zip" in page
+        "4 of 4 notebooks failed." in page
+        and "InputError: data set" in page
         and "most recent call last" not in page
         and "Traceback:" not in page
     )
