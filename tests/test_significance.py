@@ -84,8 +84,8 @@ def test_difference_is_established_where_it_is_large_against_the_spread():
     assert not found.established.any()
     assert conclude(near, found) == [
         "Between one and other no difference is established in realism and faithfulness at 3 seeds "
-        "each; if they are as large as they look by so few, the seeds each to show it are more "
-        "than 20 in realism, more than 20 in faithfulness."
+        "each; if they are as large as they look by so few, it would take more than 20 "
+        "seeds each in realism, more than 20 in faithfulness."
     ]
 
 
@@ -138,7 +138,7 @@ def test_conclusion_names_the_seeds_of_each_question():
     effects = found.set_index("question").effect
     realism, faithfulness = plan_seeds(effects)
     said = conclude(apart, found)[0]
-    assert f"are more than 20 in realism, about {faithfulness} in faithfulness." in said
+    assert f"more than 20 seeds each in realism, about {faithfulness} in faithfulness." in said
     assert realism is None and 3 < faithfulness == plan_seeds([effects.faithfulness, 0])[0]
 
 
@@ -148,7 +148,7 @@ def test_conclusion_names_the_seeds_of_each_question():
         ((2, 2), "at 2 seeds each; train 3 seeds each or more."),
         (
             (4, 3),
-            "at 4 and 3 seeds; if they are as large as they look by so few, the seeds each to ",
+            "at 4 and 3 seeds; if they are as large as they look by so few, it would take ",
         ),
         ((3, 20), "at 3 and 20 seeds; if there is one, it is small against what chance does."),
         ((25, 25), "at 25 seeds each; if there is one, it is small against what chance does."),
@@ -165,7 +165,9 @@ def test_seeds_that_are_named_are_more_than_there_are():
     found = differences(table)
     assert not found.established.any()
     found["effect"] = 9.0
-    assert conclude(table, found)[0].endswith("are about 5 in realism, about 5 in faithfulness.")
+    assert conclude(table, found)[0].endswith(
+        "about 5 seeds each in realism, about 5 in faithfulness."
+    )
 
 
 @pytest.mark.parametrize("below", [0.0, -0.003, 1e-9])

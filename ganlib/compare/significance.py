@@ -195,9 +195,10 @@ def say_plan(unsure, needed, fewest, most):
     numbers = []
     for i, question in zip(unsure.index, unsure.question):
         number = f"about {max(needed[i], fewest + 1)}" if needed[i] else f"more than {MOST_SEEDS}"
-        numbers.append(f"{number} in {question}")
+        each = "" if numbers else " seeds each"
+        numbers.append(f"{number}{each} in {question}")
     told = ", ".join(numbers)
-    return f"if they are as large as they look by so few, the seeds each to show it are {told}"
+    return f"if they are as large as they look by so few, it would take {told}"
 
 
 def conclude(table, found):
