@@ -295,6 +295,12 @@ def test_what_cannot_be_done_is_one_line(run, tmp_path, inputs, out, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_folder_that_cannot_be_made_is_told_in_one_line(run, tmp_path):
+    picture(16, 16).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="^/proc/ganlib: cannot be made there; choose another"):
+        main([str(run), str(tmp_path / "a.png"), "--to", "B", "--out", "/proc/ganlib"])
+
+
 def test_domain_that_the_model_does_not_know(model):
     with pytest.raises(InputError, match=r"to 'C': .* A \(anime\) or B \(selfie\)"):
         model(picture(16, 16), "C")

@@ -121,6 +121,10 @@ def locked(path, what):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = open(path, "a+", encoding="utf-8", errors="replace")
+        except FileNotFoundError:  # in /proc
+            raise InputError(
+                f"{path.parent}: cannot be made there; choose another folder"
+            ) from None
         except OSError as error:
             raise_unwritable(error, path)
         try:
