@@ -10,8 +10,9 @@ from test_use import picture, pixels_of, run, whole  # noqa: F401
 from torch import nn
 
 import ganlib
+from ganlib.config import TrainConfig
 from ganlib.errors import InputError
-from ganlib.models.build import build_nets
+from ganlib.models.build import build_discriminator, build_nets
 from ganlib.models.ema import build_ema
 from ganlib.runs.checkpoint import State
 from ganlib.runs.parent import child_config, read_parent, start_from
@@ -91,6 +92,7 @@ def test_file_of_another_format_does_not_stay_beside_a_new_model(run, tmp_path):
         "scores",
         "pairs",
         "weights",
+        "one discriminator",
         "arch",
         "config",
     ],
@@ -118,6 +120,10 @@ def test_file_that_is_no_model_is_told_in_one_line(run, tmp_path, harm):  # noqa
         save_file(weights, path)
     elif harm == "weights":
         save_file(dict(list(weights.items())[1:]), path, {"ganlib": json.dumps(told)})
+    elif harm == "one discriminator":
+        judge = build_discriminator(TrainConfig.from_recipe(**told["config"]))
+        weights |= {f"d_a.{name}": value for name, value in judge.state_dict().items()}
+        save_file(weights, path, {"ganlib": json.dumps(told)})
     elif harm == "arch":
         told["config"]["arch"] = "stylegan"
         save_file(weights, path, {"ganlib": json.dumps(told)})

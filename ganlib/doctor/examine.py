@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from ganlib.bench.memory import count_memory
-from ganlib.config import TrainConfig
+from ganlib.config import STUDY_PAIRS, TrainConfig
 from ganlib.data.domains import pair_batches, to_float
 from ganlib.device import default_device, device_name, precision_context
 from ganlib.doctor.checks import (
@@ -35,7 +35,6 @@ from ganlib.show.progress import Progress
 
 MARKS = {ERROR: "ERROR  ", WARNING: "warning", NOTE: "note   "}
 MEASURED = 150  # images of each side in the distances
-STUDY_PAIRS = 80_000  # the study's training: 20 epochs of 4,000 pairs at ngf 64
 
 
 class Diagnosis(NamedTuple):
